@@ -1,0 +1,1 @@
+"""Data keys and envelopes: values in, values out; randomness is handed in."""

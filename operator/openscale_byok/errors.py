@@ -1,0 +1,48 @@
+"""Errors by what the caller should do: `Refused`: a person must act; `Unavailable`: try again.
+
+Messages are ours: no secret, token or HTTP body ever goes into one, so that each may be shown in a
+condition as it is.
+"""
+
+from openscale_byok.reasons import Reason
+
+
+class ByokError(Exception):
+    """What went wrong, as a reason and a sentence that may be shown to anyone.
+
+    Args:
+        reason: the row of the table of reasons.
+        message: names the field and the cure; holds no secret.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.reason.value}: {self.message})"
+
+
+class Refused(ByokError):
+    """A clear no. Trying again changes nothing until a person acts."""
+
+
+class Unavailable(ByokError):
+    """No answer, or one that says "later". The same call may succeed by itself.
+
+    Args:
+        retry_after: seconds that the other side asked us to wait, where it did.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(reason, message)
+        self.retry_after = retry_after
+
+
+class Changed(Unavailable):
+    """The object is not the one that was read (409): look again before deciding anything."""
+
+
+class Missing(ByokError):
+    """There is no such object (404)."""

@@ -1,0 +1,55 @@
+"""The three kinds as frozen models; the only place that knows field names.
+
+Pure: nothing here reads a clock, a setting or the network.
+"""
+
+from openscale_byok.resources.base import (
+    ABANDON_ANNOTATION,
+    API_VERSION,
+    FINALIZER,
+    GROUP,
+    HANDOVER_KEY,
+    HANDOVER_TYPE,
+    VERSION,
+    Condition,
+    Credentials,
+    Meta,
+    Resource,
+    SecretKeyRef,
+    Status,
+    TrustedProfile,
+)
+from openscale_byok.resources.binding import BindingStatus, Role, RootKeyBinding
+from openscale_byok.resources.crn import RootKeyCRN
+from openscale_byok.resources.datamart import (
+    MAX_PASSWORD_BYTES,
+    DataMart,
+    DataMartStatus,
+    SealedPassword,
+    SealedSource,
+)
+from openscale_byok.resources.instance import (
+    GLOBAL,
+    MAX_RETIRING,
+    PROPERTIES_FORMAT,
+    DataKeyEntry,
+    InstanceStatus,
+    OpenScaleInstance,
+    Properties,
+    Protection,
+    Secrets,
+)
+
+KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ...] = (
+    OpenScaleInstance,
+    RootKeyBinding,
+    DataMart,
+)
+
+__all__ = [
+    "ABANDON_ANNOTATION", "API_VERSION", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS",
+    "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PROPERTIES_FORMAT", "VERSION", "BindingStatus", "Condition", "Credentials",
+    "DataKeyEntry", "DataMart", "DataMartStatus", "InstanceStatus", "Meta", "OpenScaleInstance", "Properties",
+    "Protection", "Resource", "Role", "RootKeyBinding", "RootKeyCRN", "SealedPassword", "SealedSource", "SecretKeyRef",
+    "Secrets", "Status", "TrustedProfile",
+]  # fmt: skip

@@ -1,0 +1,144 @@
+"""DataMart: a database of an instance, and its sealed password."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from openscale_byok.crypto.envelope import Context, Endpoint
+from openscale_byok.resources.base import InstanceRef, Model, Resource, SecretKeyRef, Status, immutable
+
+MAX_PASSWORD_BYTES = 4_096
+PASSWORD_FIELD = "spec.database.password"  # noqa: S105 -- the name of a field
+
+
+class Password(Model):
+    """Where the password is first read from."""
+
+    secret_ref: Annotated[
+        SecretKeyRef,
+        Field(
+            description="secretRef is the Secret that holds the password. One of type openscale.byok.dev/handover "
+            "(a single key, 'password') is deleted once its password is safely sealed; any other is kept."
+        ),
+    ]
+    revision: Annotated[
+        int,
+        Field(description="revision: raise it to have the Secret read again at once.", ge=0, le=2**31 - 1),
+    ] = 0
+
+
+class Database(Model):
+    """The data mart's database."""
+
+    type: Annotated[Literal["PostgreSQL", "Db2"], Field(description="type of the database: PostgreSQL or Db2.")]
+    host: Annotated[
+        str,
+        Field(description="host name or address.", min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$"),
+    ]
+    port: Annotated[int, Field(description="port of the database.", ge=1, le=65_535)]
+    name: Annotated[str, Field(description="name of the database.", min_length=1, max_length=128)]
+    schema_: Annotated[
+        str, Field(alias="schema", description="schema inside the database.", min_length=1, max_length=128)
+    ]
+    username: Annotated[str, Field(description="username to log in as.", min_length=1, max_length=128)]
+    tls: Annotated[
+        Literal["VerifyFull", "Require", "Disable"],
+        Field(description="tls: VerifyFull (default) checks the server's name, Require only encrypts, Disable does neither."),
+    ] = "VerifyFull"
+    password: Annotated[Password, Field(description="password is where the password is first read from.")]
+
+
+class DataMartSpec(Model):
+    """Which database, of which instance."""
+
+    instance_ref: Annotated[
+        InstanceRef,
+        Field(
+            description="instanceRef is the instance that this belongs to, in this namespace. Immutable.",
+            json_schema_extra=immutable("instanceRef may not be changed; create another DataMart"),
+        ),
+    ]
+    database: Annotated[Database, Field(description="database that OpenScale keeps this data mart in.")]
+
+
+class SealedSource(Model):
+    """Which Secret, in which state, the password was read from."""
+
+    uid: Annotated[str, Field(description="uid of the Secret.", max_length=128)]
+    resource_version: Annotated[str, Field(description="resourceVersion of the Secret.", max_length=128)]
+    handover: Annotated[bool, Field(description="handover: whether its type lets the operator delete it.")] = False
+
+
+class SealedPassword(Model):
+    """The sealed password and where it came from."""
+
+    data_key: Annotated[str, Field(description="dataKey is the id of the data key that it is sealed under.", max_length=43)]
+    envelope: Annotated[
+        str, Field(description="envelope: a compact JWE (RFC 7516), bound to this object and its endpoint.", max_length=32_768)
+    ]
+    source: Annotated[SealedSource | None, Field(description="source that the password was read from.")] = None
+    sealed_time: Annotated[
+        str,
+        Field(description="sealedTime is when it was sealed.", json_schema_extra={"format": "date-time"}, max_length=64),
+    ]
+    stuck_under: Annotated[
+        str | None,
+        Field(
+            description="stuckUnder names the active data key at the time when this was found impossible to open.",
+            max_length=43,
+        ),
+    ] = None
+
+
+class DataMartStatus(Status):
+    """The sealed password, and how it stands."""
+
+    sealed_password: Annotated[
+        SealedPassword | None, Field(description="sealedPassword of this data mart. Back this up.")
+    ] = None
+
+
+class DataMart(Resource):
+    """DataMart is a database of an OpenScaleInstance whose password is kept sealed."""
+
+    KIND: ClassVar[str] = "DataMart"
+    PLURAL: ClassVar[str] = "datamarts"
+    SHORT: ClassVar[str] = "odm"
+    SELECTABLE: ClassVar[tuple[str, ...]] = (".spec.instanceRef.name",)
+    COLUMNS: ClassVar[tuple[tuple[str, str, int, str], ...]] = (
+        ("Instance", ".spec.instanceRef.name", 0, "The instance that it belongs to."),
+        ("Database", ".spec.database.type", 0, "Type of the database."),
+        ("Host", ".spec.database.host", 0, "Host of the database."),
+        ("Ready", '.status.conditions[?(@.type=="Ready")].status', 0, "Whether its password is safely sealed."),
+        ("Age", ".metadata.creationTimestamp", 0, ""),
+        ("Source", '.status.conditions[?(@.type=="SourceRemoved")].reason', 1, "What became of the source Secret."),
+        ("Reason", '.status.conditions[?(@.type=="Ready")].reason', 1, "Why."),
+        ("Message", '.status.conditions[?(@.type=="Ready")].message', 1, "What was found and what helps."),
+    )
+
+    spec: Annotated[DataMartSpec, Field(description="spec says which database, of which instance.")]
+    status: Annotated[DataMartStatus, Field(description="status holds the sealed password and how it stands.")] = (
+        DataMartStatus()
+    )
+
+    @property
+    def instance_key(self) -> tuple[str, str]:
+        """Namespace and name of the instance."""
+        return self.metadata.namespace, self.spec.instance_ref.name
+
+    def context(self, service_instance_id: str) -> Context:
+        """What its password is and where it may go, from what this object says."""
+        at = self.spec.database
+        return Context(
+            instance=service_instance_id,
+            kind=self.KIND,
+            namespace=self.metadata.namespace,
+            name=self.metadata.name,
+            field=PASSWORD_FIELD,
+            endpoint=Endpoint(at.type, at.host, at.port, at.name, at.username),
+        )
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> "DataMart":
+        """Parse an object as the API server holds it."""
+        return cls.model_validate(raw)
