@@ -4,7 +4,6 @@ Pure: nothing here reads a clock, a setting or the network.
 """
 
 from openscale_byok.resources.base import (
-    ABANDON_ANNOTATION,
     API_VERSION,
     FINALIZER,
     GROUP,
@@ -47,9 +46,9 @@ KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ..
 )
 
 __all__ = [
-    "ABANDON_ANNOTATION", "API_VERSION", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS",
-    "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PROPERTIES_FORMAT", "VERSION", "BindingStatus", "Condition", "Credentials",
-    "DataKeyEntry", "DataMart", "DataMartStatus", "InstanceStatus", "Meta", "OpenScaleInstance", "Properties",
-    "Protection", "Resource", "Role", "RootKeyBinding", "RootKeyCRN", "SealedPassword", "SealedSource", "SecretKeyRef",
-    "Secrets", "Status", "TrustedProfile",
+    "API_VERSION", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS",
+    "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PROPERTIES_FORMAT", "VERSION", "BindingStatus", "Condition",
+    "Credentials", "DataKeyEntry", "DataMart", "DataMartStatus", "InstanceStatus", "Meta",
+    "OpenScaleInstance", "Properties", "Protection", "Resource", "Role", "RootKeyBinding", "RootKeyCRN",
+    "SealedPassword", "SealedSource", "SecretKeyRef", "Secrets", "Status", "TrustedProfile",
 ]  # fmt: skip

@@ -9,12 +9,11 @@ GROUP = "openscale.byok.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/protected"
-ABANDON_ANNOTATION = f"{GROUP}/abandon"
 HANDOVER_TYPE = f"{GROUP}/handover"
 HANDOVER_KEY = "password"
 
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-SECRET_KEY = r"^[-._a-zA-Z0-9]+$"
+SECRET_KEY = r"^[-._a-zA-Z0-9]+$"  # noqa: S105 -- the shape of a name
 GUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
@@ -22,7 +21,11 @@ class Model(BaseModel):
     """A frozen value, spelt in camelCase outside. Errors never print what was put in."""
 
     model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", hide_input_in_errors=True
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        hide_input_in_errors=True,
     )
 
     def dump(self) -> dict[str, Any]:
@@ -36,7 +39,9 @@ class Item(Model):
     model_config = ConfigDict(extra="allow")
 
 
-def rule(expression: str, message: str, *, path: str = "", reason: str = "FieldValueInvalid") -> dict[str, Any]:
+def rule(
+    expression: str, message: str, *, path: str = "", reason: str = "FieldValueInvalid"
+) -> dict[str, Any]:
     """A CEL rule that the API server enforces, with the message that people get to read."""
     found = {"rule": expression, "message": message, "reason": reason}
     return found | ({"fieldPath": path} if path else {})
@@ -84,7 +89,9 @@ class Meta(Model):
 class Condition(Item):
     """One metav1.Condition."""
 
-    type: Annotated[str, Field(description="type of the condition, in CamelCase.", min_length=1, max_length=316)]
+    type: Annotated[
+        str, Field(description="type of the condition, in CamelCase.", min_length=1, max_length=316)
+    ]
     status: Annotated[Literal["True", "False", "Unknown"], Field(description="status of the condition.")]
     observed_generation: Annotated[
         int, Field(description="observedGeneration is the metadata.generation that this was found for.", ge=0)
@@ -99,9 +106,16 @@ class Condition(Item):
     ]
     reason: Annotated[
         str,
-        Field(description="reason is the CamelCase word for why.", min_length=1, max_length=1024, pattern=r"^[A-Za-z]+$"),
+        Field(
+            description="reason is the CamelCase word for why.",
+            min_length=1,
+            max_length=1024,
+            pattern=r"^[A-Za-z]+$",
+        ),
     ]
-    message: Annotated[str, Field(description="message says what was found and what helps.", max_length=4096)] = ""
+    message: Annotated[
+        str, Field(description="message says what was found and what helps.", max_length=4096)
+    ] = ""
 
 
 class Status(Model):
@@ -117,7 +131,11 @@ class Status(Model):
     ] = ()
     observed_generation: Annotated[
         int,
-        Field(description="observedGeneration is the metadata.generation that was last acted on; -1: not seen yet.", ge=-1),
+        Field(
+            description="observedGeneration is the metadata.generation that was last acted on; "
+            "-1: not seen yet.",
+            ge=-1,
+        ),
     ] = -1
 
 
@@ -126,7 +144,12 @@ class InstanceRef(Model):
 
     name: Annotated[
         str,
-        Field(description="name of the OpenScaleInstance in this namespace.", min_length=1, max_length=253, pattern=DNS_SUBDOMAIN),
+        Field(
+            description="name of the OpenScaleInstance in this namespace.",
+            min_length=1,
+            max_length=253,
+            pattern=DNS_SUBDOMAIN,
+        ),
     ]
 
 
@@ -134,9 +157,17 @@ class SecretKeyRef(Model):
     """A reference to one key of a Secret in the same namespace."""
 
     name: Annotated[
-        str, Field(description="name of the Secret in this namespace.", min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)
+        str,
+        Field(
+            description="name of the Secret in this namespace.",
+            min_length=1,
+            max_length=253,
+            pattern=DNS_SUBDOMAIN,
+        ),
     ]
-    key: Annotated[str, Field(description="key inside the Secret.", min_length=1, max_length=253, pattern=SECRET_KEY)]
+    key: Annotated[
+        str, Field(description="key inside the Secret.", min_length=1, max_length=253, pattern=SECRET_KEY)
+    ]
 
 
 class TrustedProfile(Model):
@@ -154,7 +185,8 @@ class TrustedProfile(Model):
     service_account_name: Annotated[
         str,
         Field(
-            description="serviceAccountName is the ServiceAccount of this namespace whose token (audience iam) is exchanged.",
+            description="serviceAccountName is the ServiceAccount of this namespace whose token "
+            "(audience iam) is exchanged.",
             min_length=1,
             max_length=253,
             pattern=DNS_SUBDOMAIN,
@@ -179,7 +211,9 @@ class Credentials(Model):
     ] = None
     trusted_profile: Annotated[
         TrustedProfile | None,
-        Field(description="trustedProfile is an IAM trusted profile; off unless the operator's owner allows it."),
+        Field(
+            description="trustedProfile is an IAM trusted profile; off unless the operator's owner allows it."
+        ),
     ] = None
 
 

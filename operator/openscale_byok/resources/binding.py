@@ -5,10 +5,21 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from openscale_byok.resources import crn
-from openscale_byok.resources.base import Credentials, InstanceRef, Model, Resource, Status, immutable, rule, rules
+from openscale_byok.resources.base import (
+    Credentials,
+    InstanceRef,
+    Model,
+    Resource,
+    Status,
+    immutable,
+    rule,
+    rules,
+)
 
 Role = Literal["InForce", "Standby", "Releasing"]
-_IMMUTABLE = "may not be changed; create a second RootKeyBinding and delete this one: everything moves straight over"
+_IMMUTABLE = (
+    "may not be changed; create a second RootKeyBinding and delete this one: everything moves straight over"
+)
 
 
 class RootKey(Model):
@@ -22,15 +33,18 @@ class RootKey(Model):
             max_length=crn.MAX_CHARACTERS,
             json_schema_extra=rules(
                 rule(f"!self.matches('{crn.INSTANCE_PATTERN}')", crn.NOT_AN_INSTANCE),
-                rule(f"self.matches('{crn.INSTANCE_PATTERN}') || self.matches('{crn.ROOT_KEY_PATTERN}')", crn.NOT_A_ROOT_KEY),
+                rule(
+                    f"self.matches('{crn.INSTANCE_PATTERN}') || self.matches('{crn.ROOT_KEY_PATTERN}')",
+                    crn.NOT_A_ROOT_KEY,
+                ),
             ),
         ),
     ]
     endpoint: Annotated[
         str | None,
         Field(
-            description="endpoint of Key Protect, where it does not follow from the CRN (Dedicated, private network). "
-            "Must be on the operator's allow-list.",
+            description="endpoint of Key Protect, where it does not follow from the CRN (Dedicated, private "
+            "network). Must be on the operator's allow-list.",
             min_length=1,
             max_length=512,
             pattern=r"^https?://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$",
@@ -61,8 +75,8 @@ class BindingSpec(Model):
     data_key_cache_seconds: Annotated[
         int,
         Field(
-            description="dataKeyCacheSeconds is the longest time that a data key is used after its last successful "
-            "unwrap while Key Protect cannot be reached (default 3600, at most 14400).",
+            description="dataKeyCacheSeconds is the longest time that a data key is used after its last "
+            "successful unwrap while Key Protect cannot be reached (default 3600, at most 14400).",
             ge=60,
             le=14_400,
         ),
@@ -74,9 +88,14 @@ class BindingStatus(Status):
 
     key_state: Annotated[
         str | None,
-        Field(description="keyState in Key Protect: Active, Suspended, Deactivated, Destroyed or Unknown.", max_length=32),
+        Field(
+            description="keyState in Key Protect: Active, Suspended, Deactivated, Destroyed or Unknown.",
+            max_length=32,
+        ),
     ] = None
-    key_version: Annotated[str | None, Field(description="keyVersion is the root key's newest version.", max_length=128)] = None
+    key_version: Annotated[
+        str | None, Field(description="keyVersion is the root key's newest version.", max_length=128)
+    ] = None
     role: Annotated[
         Role | None,
         Field(description="role: InForce, Standby (waits for its turn) or Releasing (being let go)."),
@@ -103,7 +122,9 @@ class RootKeyBinding(Resource):
     )
 
     spec: Annotated[BindingSpec, Field(description="spec says which root key, for which instance.")]
-    status: Annotated[BindingStatus, Field(description="status is what the operator found.")] = BindingStatus()
+    status: Annotated[BindingStatus, Field(description="status is what the operator found.")] = (
+        BindingStatus()
+    )
 
     @property
     def root_key(self) -> str:

@@ -11,7 +11,7 @@ ROOT_KEY_PATTERN = (
     "^crn:v1:[a-z0-9-]+:(public|dedicated|local|private):(kms|hs-crypto):[a-z0-9-]+:"
     f"a/[0-9a-f]{{32}}:{_GUID}:key:{_GUID}$"
 )
-INSTANCE_PATTERN = "^crn:v1:([^:]*:){7}:?$"
+INSTANCE_PATTERN = "^crn:v1:([^:]*:){5}[^:]+:{0,3}$"
 MAX_CHARACTERS = 256
 
 NOT_AN_INSTANCE = (
@@ -37,7 +37,7 @@ class RootKeyCRN:
 
     @property
     def default_endpoint(self) -> str:
-        """The public endpoint that follows from the CRN. Dedicated ones do not: they are named in the binding."""
+        """The public endpoint that follows from the CRN; a Dedicated one does not, the binding names it."""
         if self.flavour == "hs-crypto":
             return f"https://{self.instance}.api.{self.region}.hs-crypto.appdomain.cloud"
         return f"https://{self.region}.kms.cloud.ibm.com"
@@ -49,7 +49,7 @@ def parse(text: str) -> RootKeyCRN:
     Raises:
         ValueError: it is not one; the text says what it should look like.
     """
-    if re.match(ROOT_KEY_PATTERN, text) is None or len(text) > MAX_CHARACTERS:
-        raise ValueError(NOT_AN_INSTANCE if re.match(INSTANCE_PATTERN, text) else NOT_A_ROOT_KEY)
+    if re.fullmatch(ROOT_KEY_PATTERN, text) is None or len(text) > MAX_CHARACTERS:
+        raise ValueError(NOT_AN_INSTANCE if re.fullmatch(INSTANCE_PATTERN, text) else NOT_A_ROOT_KEY)
     _, _, _, _, flavour, region, scope, instance, _, key = text.split(":", 9)
     return RootKeyCRN(text, flavour, region, scope.removeprefix("a/"), instance, key)

@@ -17,8 +17,9 @@ class Password(Model):
     secret_ref: Annotated[
         SecretKeyRef,
         Field(
-            description="secretRef is the Secret that holds the password. One of type openscale.byok.dev/handover "
-            "(a single key, 'password') is deleted once its password is safely sealed; any other is kept."
+            description="secretRef is the Secret that holds the password. One of type "
+            "openscale.byok.dev/handover (a single key, 'password') is deleted once its password is "
+            "safely sealed; any other is kept."
         ),
     ]
     revision: Annotated[
@@ -30,10 +31,17 @@ class Password(Model):
 class Database(Model):
     """The data mart's database."""
 
-    type: Annotated[Literal["PostgreSQL", "Db2"], Field(description="type of the database: PostgreSQL or Db2.")]
+    type: Annotated[
+        Literal["PostgreSQL", "Db2"], Field(description="type of the database: PostgreSQL or Db2.")
+    ]
     host: Annotated[
         str,
-        Field(description="host name or address.", min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$"),
+        Field(
+            description="host name or address.",
+            min_length=1,
+            max_length=253,
+            pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$",
+        ),
     ]
     port: Annotated[int, Field(description="port of the database.", ge=1, le=65_535)]
     name: Annotated[str, Field(description="name of the database.", min_length=1, max_length=128)]
@@ -43,7 +51,10 @@ class Database(Model):
     username: Annotated[str, Field(description="username to log in as.", min_length=1, max_length=128)]
     tls: Annotated[
         Literal["VerifyFull", "Require", "Disable"],
-        Field(description="tls: VerifyFull (default) checks the server's name, Require only encrypts, Disable does neither."),
+        Field(
+            description="tls: VerifyFull (default) checks the server's name, Require only "
+            "encrypts, Disable does neither."
+        ),
     ] = "VerifyFull"
     password: Annotated[Password, Field(description="password is where the password is first read from.")]
 
@@ -66,25 +77,40 @@ class SealedSource(Model):
 
     uid: Annotated[str, Field(description="uid of the Secret.", max_length=128)]
     resource_version: Annotated[str, Field(description="resourceVersion of the Secret.", max_length=128)]
-    handover: Annotated[bool, Field(description="handover: whether its type lets the operator delete it.")] = False
+    handover: Annotated[
+        bool, Field(description="handover: whether its type lets the operator delete it.")
+    ] = False
 
 
 class SealedPassword(Model):
     """The sealed password and where it came from."""
 
-    data_key: Annotated[str, Field(description="dataKey is the id of the data key that it is sealed under.", max_length=43)]
-    envelope: Annotated[
-        str, Field(description="envelope: a compact JWE (RFC 7516), bound to this object and its endpoint.", max_length=32_768)
+    data_key: Annotated[
+        str, Field(description="dataKey is the id of the data key that it is sealed under.", max_length=43)
     ]
-    source: Annotated[SealedSource | None, Field(description="source that the password was read from.")] = None
+    envelope: Annotated[
+        str,
+        Field(
+            description="envelope: a compact JWE (RFC 7516), bound to this object and its endpoint.",
+            max_length=32_768,
+        ),
+    ]
+    source: Annotated[SealedSource | None, Field(description="source that the password was read from.")] = (
+        None
+    )
     sealed_time: Annotated[
         str,
-        Field(description="sealedTime is when it was sealed.", json_schema_extra={"format": "date-time"}, max_length=64),
+        Field(
+            description="sealedTime is when it was sealed.",
+            json_schema_extra={"format": "date-time"},
+            max_length=64,
+        ),
     ]
     stuck_under: Annotated[
         str | None,
         Field(
-            description="stuckUnder names the active data key at the time when this was found impossible to open.",
+            description="stuckUnder names the active data key at the time when this was found "
+            "impossible to open.",
             max_length=43,
         ),
     ] = None
@@ -109,17 +135,27 @@ class DataMart(Resource):
         ("Instance", ".spec.instanceRef.name", 0, "The instance that it belongs to."),
         ("Database", ".spec.database.type", 0, "Type of the database."),
         ("Host", ".spec.database.host", 0, "Host of the database."),
-        ("Ready", '.status.conditions[?(@.type=="Ready")].status', 0, "Whether its password is safely sealed."),
+        (
+            "Ready",
+            '.status.conditions[?(@.type=="Ready")].status',
+            0,
+            "Whether its password is safely sealed.",
+        ),
         ("Age", ".metadata.creationTimestamp", 0, ""),
-        ("Source", '.status.conditions[?(@.type=="SourceRemoved")].reason', 1, "What became of the source Secret."),
+        (
+            "Source",
+            '.status.conditions[?(@.type=="SourceRemoved")].reason',
+            1,
+            "What became of the source Secret.",
+        ),
         ("Reason", '.status.conditions[?(@.type=="Ready")].reason', 1, "Why."),
         ("Message", '.status.conditions[?(@.type=="Ready")].message', 1, "What was found and what helps."),
     )
 
     spec: Annotated[DataMartSpec, Field(description="spec says which database, of which instance.")]
-    status: Annotated[DataMartStatus, Field(description="status holds the sealed password and how it stands.")] = (
-        DataMartStatus()
-    )
+    status: Annotated[
+        DataMartStatus, Field(description="status holds the sealed password and how it stands.")
+    ] = DataMartStatus()
 
     @property
     def instance_key(self) -> tuple[str, str]:

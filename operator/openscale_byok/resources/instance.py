@@ -4,7 +4,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from openscale_byok.resources.base import GUID, Credentials, Item, Model, Resource, Status, immutable, rule, rules
+from openscale_byok.resources.base import (
+    GUID,
+    Credentials,
+    Item,
+    Model,
+    Resource,
+    Status,
+    immutable,
+    rule,
+    rules,
+)
 
 PROPERTIES_FORMAT = 1
 MAX_RETIRING = 8
@@ -19,17 +29,23 @@ class DataKeyEntry(Item):
 
     id: Annotated[
         str,
-        Field(description="id commits to the data key: base64url of an HKDF of it.", pattern=r"^[A-Za-z0-9_-]{43}$", max_length=43),
+        Field(
+            description="id commits to the data key: base64url of an HKDF of it.",
+            pattern=r"^[A-Za-z0-9_-]{43}$",
+            max_length=43,
+        ),
     ]
     root_key: Annotated[
         str, Field(description="rootKey that wraps it: a CRN, or 'global'.", min_length=1, max_length=256)
     ]
-    root_key_version: Annotated[
-        str, Field(description="rootKeyVersion that wraps it.", max_length=128)
-    ]
+    root_key_version: Annotated[str, Field(description="rootKeyVersion that wraps it.", max_length=128)]
     wrapped: Annotated[
         str,
-        Field(description="wrapped is the data key as the root key encrypted it. Opaque.", min_length=1, max_length=8192),
+        Field(
+            description="wrapped is the data key as the root key encrypted it. Opaque.",
+            min_length=1,
+            max_length=8192,
+        ),
     ]
     state: Annotated[
         Literal["Active", "Retiring"],
@@ -38,7 +54,9 @@ class DataKeyEntry(Item):
     created_time: Annotated[
         str,
         Field(
-            description="createdTime is when it was recorded.", json_schema_extra={"format": "date-time"}, max_length=64
+            description="createdTime is when it was recorded.",
+            json_schema_extra={"format": "date-time"},
+            max_length=64,
         ),
     ]
 
@@ -74,14 +92,15 @@ class Properties(Model):
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["id"],
                 **rules(
-                    rule("self.filter(k, k.state == 'Active').size() <= 1", "at most one data key may be Active"),
+                    rule(
+                        "self.filter(k, k.state == 'Active').size() <= 1",
+                        "at most one data key may be Active",
+                    ),
                 ),
             },
         ),
     ] = ()
-    releases: Annotated[
-        int, Field(description="releases counts the bindings that were let go.", ge=0)
-    ] = 0
+    releases: Annotated[int, Field(description="releases counts the bindings that were let go.", ge=0)] = 0
 
     @property
     def active(self) -> DataKeyEntry | None:
@@ -98,7 +117,9 @@ class Secrets(Model):
 
     total: Annotated[int, Field(description="total number of secrets of this instance.", ge=0)] = 0
     current: Annotated[int, Field(description="current: sealed under the Active data key.", ge=0)] = 0
-    stale: Annotated[int, Field(description="stale: sealed under a former data key, or not yet sealed.", ge=0)] = 0
+    stale: Annotated[
+        int, Field(description="stale: sealed under a former data key, or not yet sealed.", ge=0)
+    ] = 0
     stuck: Annotated[int, Field(description="stuck: their data key cannot be unwrapped now.", ge=0)] = 0
 
 
@@ -115,19 +136,22 @@ class InstanceSpec(Model):
         ),
     ]
     credentials: Annotated[
-        Credentials | None, Field(description="credentials for those bindings of this instance that name none.")
+        Credentials | None,
+        Field(description="credentials for those bindings of this instance that name none."),
     ] = None
     global_key_policy: Annotated[
         Literal["Allow", "Forbid"],
         Field(
-            description="globalKeyPolicy: Allow (default) protects by the operator's global key what no binding "
-            "protects; Forbid seals nothing then, and keeps the last binding in force until another takes over."
+            description="globalKeyPolicy: Allow (default) protects by the operator's global key what no "
+            "binding protects; Forbid seals nothing then, and keeps the last binding in force until "
+            "another takes over."
         ),
     ] = "Allow"
     data_key_revision: Annotated[
         int,
         Field(
-            description="dataKeyRevision: raise it for a new data key; everything is re-encrypted. Never lowered.",
+            description="dataKeyRevision: raise it for a new data key; everything is re-encrypted. "
+            "Never lowered.",
             ge=0,
             le=2**31 - 1,
             json_schema_extra=rules(
@@ -166,6 +190,7 @@ class OpenScaleInstance(Resource):
                 "has(self.status.properties) && has(self.status.properties.dataKeys) && "
                 "self.status.properties.dataKeys.exists(n, n.id == o.id)))",
                 "an Active data key may turn Retiring, but may not vanish: secrets would be lost",
+                path=".status.properties.dataKeys",
                 reason="FieldValueForbidden",
             )
         )
@@ -187,9 +212,9 @@ class OpenScaleInstance(Resource):
     )
 
     spec: Annotated[InstanceSpec, Field(description="spec is what the customer asks for.")]
-    status: Annotated[InstanceStatus, Field(description="status is what the operator found and recorded.")] = (
-        InstanceStatus()
-    )
+    status: Annotated[
+        InstanceStatus, Field(description="status is what the operator found and recorded.")
+    ] = InstanceStatus()
 
     @property
     def properties(self) -> Properties:
