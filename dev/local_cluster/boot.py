@@ -1,0 +1,123 @@
+"""Brings a cluster up: a folder of its own, its files, its processes, and the wait until it is usable."""
+
+import socket
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from local_cluster import certificates, control_plane, kubeconfig, lifeline
+from local_cluster.binaries import Programs
+from local_cluster.certificates import Pair
+from local_cluster.errors import ClusterError
+from local_cluster.readiness import ProcessDied, Waiter
+
+PREFIX = "openscale-cluster-"
+TRIES = 5
+
+
+def make_folder(directory: Path | None) -> tuple[Path, int]:
+    """Make a cluster's folder, private to its owner, and take its lock."""
+    lifeline.sweep(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+    if directory is None:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    else:
+        folder = directory.resolve()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lifeline.sweep(iter([folder]))  # what a killed supervisor left there
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+        if lifeline.is_alive(folder):
+            raise ClusterError(f"a cluster is running in {directory}: attach to it, or stop it first")
+        if any(folder.iterdir()):
+            raise ClusterError(
+                f"{directory} is not empty: a cluster wants a folder of its own, and removes it"
+            )
+    lock = lifeline.claim(folder)
+    if lock is None:
+        raise ClusterError(f"another process is starting a cluster in {folder}")
+    return folder, lock
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The certificates of one cluster, written to its folder."""
+
+    authority: certificates.Authority
+    admin: Pair
+    controllers: Pair
+
+    @classmethod
+    def write(cls, folder: Path) -> Self:
+        """Make and write all of them."""
+        authority = certificates.Authority(folder)
+        authority.server("apiserver")
+        certificates.token_signing_key(folder)
+        return cls(
+            authority,
+            admin=authority.client("admin", group="system:masters"),
+            controllers=authority.client("system:kube-controller-manager"),
+        )
+
+
+def bring_up(
+    line: lifeline.Lifeline, folder: Path, programs: Programs, *, fsync: bool, audit: bool, timeout: float
+) -> str:
+    """Start the processes, wait until they are usable, and return the API server's address."""
+    identity = Identity.write(folder)
+    if audit:
+        (folder / "audit-policy.yaml").write_text(control_plane.AUDIT_POLICY)
+    deadline = time.monotonic() + timeout
+    port = free_port()
+    line.start("etcd", control_plane.etcd(programs.etcd, fsync=fsync))
+    line.start("kube-apiserver", control_plane.apiserver(programs.apiserver, port=port, audit=audit))
+    url = f"https://127.0.0.1:{port}"
+    ca_file = identity.authority.certificate
+    kubeconfig.with_certificate(folder / "kubeconfig", url, ca_file, "admin", identity.admin)
+    waiter = Waiter(folder, port, identity.admin, deadline)
+    try:
+        waiter.until_found("/readyz")
+        waiter.until_found("/api/v1/namespaces/default")
+        if programs.controller_manager is not None:
+            kubeconfig.with_certificate(
+                folder / "controller-manager.kubeconfig", url, ca_file, "controllers", identity.controllers
+            )
+            # Only now: it gives up when the API server is not there within ten seconds.
+            line.start(
+                "kube-controller-manager", control_plane.controller_manager(programs.controller_manager)
+            )
+            waiter.until_found("/api/v1/namespaces/default/serviceaccounts/default")
+            waiter.until_found("/api/v1/namespaces/default/configmaps/kube-root-ca.crt")
+    finally:
+        waiter.close()
+    return url
+
+
+def free_port() -> int:
+    """Find a port that nobody has at this moment; somebody may take it before we do."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def launch(
+    directory: Path | None, programs: Programs, *, fsync: bool, audit: bool, timeout: float
+) -> tuple[Path, str, lifeline.Lifeline]:
+    """Bring a cluster up; when another process was quicker to take its port, do it again."""
+    for attempt in range(1, TRIES + 1):
+        folder, lock = make_folder(directory)
+        line = lifeline.Lifeline(folder, lock)
+        try:
+            url = bring_up(line, folder, programs, fsync=fsync, audit=audit, timeout=timeout)
+        except ProcessDied as error:
+            lifeline.end(folder, line.supervisor, line)
+            if not error.port_was_taken or attempt == TRIES:
+                raise
+        except BaseException:
+            lifeline.end(folder, line.supervisor, line)
+            raise
+        else:
+            return folder, url, line
+    raise AssertionError("the last attempt returns or raises")

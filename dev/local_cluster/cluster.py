@@ -1,0 +1,188 @@
+"""A running Kubernetes API for development and tests: start it, use it, find it again, stop it."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local_cluster import binaries, boot, certificates, control_plane, kubeconfig, lifeline
+from local_cluster.errors import ClusterError
+
+START_SECONDS = 120.0
+RECORD = "cluster.json"
+Say = Callable[[str], None]
+
+
+def tell(line: str) -> None:
+    """Say something to the person who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a cluster's folder says about it, so that another process finds it again."""
+
+    url: str
+    origin: str
+    kubectl: list[str] | None
+    has_controller_manager: bool
+    audited: bool
+    supervisor: int | None  # None: a cluster that its owner lends us, not ours to stop
+
+
+class Cluster:
+    """A cluster that can be used; as a context manager it is stopped at the end.
+
+    Without `detached` it ends with the process that started it, however that ends.
+    """
+
+    def __init__(self, directory: Path, record: Record, line: lifeline.Lifeline | None = None) -> None:
+        """Take hold of a cluster that is ready: see `start` and `attach`."""
+        self.directory = directory
+        self.url = record.url
+        self.origin = record.origin
+        self.kubeconfig = directory / "kubeconfig"
+        self.ca_file = directory / "ca.crt"
+        self.has_controller_manager = record.has_controller_manager
+        self.audit_log = directory / control_plane.AUDIT_LOG if record.audited else None
+        self._record = record
+        self._line = line
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path | None = None,
+        *,
+        fsync: bool = False,
+        audit: bool = False,
+        detached: bool = False,
+        environ: Mapping[str, str] = os.environ,
+        say: Say = tell,
+        timeout: float = START_SECONDS,
+    ) -> Self:
+        """Start a cluster and wait until it is ready.
+
+        `directory` must be new or empty, and is removed when the cluster stops; the default is one
+        in the system's temporary folder. `fsync=False` makes etcd faster and unsafe in a power cut.
+        `audit` writes every request to `audit_log`. `detached` outlives this process.
+        """
+        found = binaries.resolve(environ, say=say)
+        if isinstance(found, binaries.Lent):
+            return cls._adopt(directory, found, audit=audit)
+        folder, url, line = boot.launch(directory, found, fsync=fsync, audit=audit, timeout=timeout)
+        record = Record(
+            url=url,
+            origin=found.origin,
+            kubectl=None if found.kubectl is None else list(found.kubectl),
+            has_controller_manager=found.controller_manager is not None,
+            audited=audit,
+            supervisor=line.supervisor,
+        )
+        certificates.write_private(folder / RECORD, json.dumps(asdict(record)).encode())
+        if detached:
+            line.detach()
+        return cls(folder, record, line)
+
+    @classmethod
+    def _adopt(cls, directory: Path | None, lent: binaries.Lent, *, audit: bool) -> Self:
+        if audit:
+            raise ClusterError(f"{lent.origin} is not ours to configure: it gives no audit log")
+        folder, lock = boot.make_folder(directory)
+        try:
+            certificates.write_private(folder / "kubeconfig", lent.kubeconfig.encode())
+            (folder / "ca.crt").write_bytes(base64.b64decode(lent.certificate_authority))
+            record = Record(
+                url=lent.url,
+                origin=lent.origin,
+                kubectl=list(lent.kubectl),
+                has_controller_manager=True,
+                audited=False,
+                supervisor=None,
+            )
+            certificates.write_private(folder / RECORD, json.dumps(asdict(record)).encode())
+            (folder / "lock").unlink()  # nothing runs here: no sweeper's business
+        finally:
+            os.close(lock)
+        return cls(folder, record)
+
+    @classmethod
+    def attach(cls, directory: Path) -> Self:
+        """Take hold of a cluster that was started there, by any process."""
+        folder = directory.resolve()
+        try:
+            record = Record(**json.loads((folder / RECORD).read_bytes()))
+        except FileNotFoundError:
+            raise ClusterError(f"there is no cluster in {directory}") from None
+        return cls(folder, record)
+
+    def __enter__(self) -> Self:
+        """Use it."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.stop()
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether its processes run."""
+        return self._record.supervisor is None or lifeline.is_alive(self.directory)
+
+    @property
+    def death(self) -> lifeline.Death | None:
+        """Say which of its processes ended by itself, if one did."""
+        return lifeline.death(self.directory)
+
+    def stop(self) -> None:
+        """End its processes and remove its folder; a cluster that was lent goes on, only the folder goes."""
+        lifeline.end(self.directory, self._record.supervisor, self._line)
+
+    @property
+    def kubectl_argv(self) -> tuple[str, ...]:
+        """Give the start of a kubectl command that is this cluster's admin."""
+        if self._record.kubectl is None:
+            raise ClusterError(f"{self.origin} brings no kubectl, and there is none on the PATH")
+        return (
+            *self._record.kubectl,
+            f"--kubeconfig={self.kubeconfig}",
+            f"--cache-dir={self.directory / 'kubectl-cache'}",
+        )
+
+    def kubectl(
+        self,
+        *args: str,
+        input: str | None = None,
+        check: bool = True,  # noqa: A002  # as subprocess.run's
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as this cluster's admin and return what it printed."""
+        done = subprocess.run(
+            [*self.kubectl_argv, *args],
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            env={**os.environ, "KUBERC": "off"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            raise ClusterError(
+                f"kubectl {' '.join(args)} exited with {done.returncode}: {done.stderr.strip()}"
+            )
+        return done
+
+    def token_for(self, namespace: str, service_account: str, *, seconds: int = 3600) -> str:
+        """Ask for a ServiceAccount's token (TokenRequest)."""
+        command = ("create", "token", service_account, f"--namespace={namespace}", f"--duration={seconds}s")
+        return self.kubectl(*command).stdout.strip()
+
+    def kubeconfig_for_token(self, token: str, path: Path) -> Path:
+        """Write a kubeconfig that logs in to this cluster with a bearer token."""
+        return kubeconfig.with_token(path, self.url, self.ca_file, token)

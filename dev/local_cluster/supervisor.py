@@ -1,0 +1,163 @@
+"""A tiny process that owns a cluster's processes, so that nothing outlives the one who started it.
+
+Run as a script, by path, with the standard library only. Its first argument is the cluster's
+folder, its second the process that started it. It reads one JSON object per line on standard input:
+
+    {"start": "etcd", "argv": [...]}    start a process, its output in NAME.log
+    {"detach": true}                    from now on live until SIGTERM, whatever becomes of the starter
+
+It ends the cluster when standard input closes, when the starter is gone (both are watched: a
+fork of the starter may hold the pipe open), or at SIGTERM: every process is killed and the folder
+removed. When one process dies by itself the others are killed at once, `exit.json` says which
+one it was, and the folder stays until the starter has read the log (detached: until someone has).
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+
+class Supervisor:
+    """Owns the processes of one cluster and its folder."""
+
+    def __init__(self, folder: Path, starter: int) -> None:
+        self._folder = folder
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._pending = b""
+        self._attached = True
+        self._running = True
+        self._removes = True
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self._read)
+        self._starter = _watch(starter)
+        if self._starter is not None:
+            self._selector.register(self._starter, selectors.EVENT_READ, self._starter_gone)
+        self._wake, signalled = socket.socketpair()
+        self._wake.setblocking(False)
+        signalled.setblocking(False)
+        signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
+        self._signalled = signalled  # kept: closing it would silence the signals
+        self._selector.register(self._wake, selectors.EVENT_READ, self._signal)
+        signal.signal(signal.SIGCHLD, _note)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if os.getppid() != starter:  # gone before it could be watched
+            self._running = False
+
+    def run(self) -> None:
+        """Do as told until the end, then leave nothing behind."""
+        while self._running:
+            for key, _ in self._selector.select():
+                key.data()
+        self._kill()
+        if self._removes:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _read(self) -> None:
+        chunk = os.read(sys.stdin.fileno(), 65536)
+        if not chunk:
+            self._selector.unregister(sys.stdin.fileno())
+            if self._attached:
+                self._running = False
+            return
+        *lines, self._pending = (self._pending + chunk).split(b"\n")
+        for line in lines:
+            self._obey(json.loads(line))
+
+    def _obey(self, order: dict[str, object]) -> None:
+        if "detach" in order:
+            self._attached = False
+            if self._starter is not None:
+                self._selector.unregister(self._starter)
+                self._starter = None
+            return
+        name, argv = order["start"], order["argv"]
+        if not isinstance(name, str) or not isinstance(argv, list):
+            raise TypeError(order)
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._children[name] = subprocess.Popen(  # noqa: S603  # the starter's own words
+                argv,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509  # this process has one thread
+            )
+
+    def _signal(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._wake.recv(4096):
+                pass
+        for name, child in list(self._children.items()):
+            if self._running and child.poll() is not None:
+                self._children.pop(name)
+                self._kill()
+                report = self._folder / "exit.json.new"
+                report.write_text(json.dumps({"name": name, "code": child.returncode}))
+                report.replace(self._folder / "exit.json")
+                if not self._attached:
+                    self._running = self._removes = False
+                return
+
+    def _starter_gone(self) -> None:
+        self._running = False
+
+    def _stop(self, *_: object) -> None:
+        self._running = False
+
+    def _kill(self) -> None:
+        for child in self._children.values():
+            child.kill()
+        for child in self._children.values():
+            child.wait()
+        self._children.clear()
+
+
+def _note(*_: object) -> None:
+    """Let the wake-up descriptor tell of the signal."""
+
+
+def _watch(process: int) -> int | None:
+    """Give a descriptor that becomes readable when the process ends, where the system has such."""
+    with contextlib.suppress(AttributeError, OSError):
+        return os.pidfd_open(process)
+    return None
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Have the kernel kill a child when this process dies, even by SIGKILL.
+
+    The kernel ties this to the thread that forks; this process has only its main thread.
+    """
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except (AttributeError, OSError):  # not Linux: then only this process's own end is covered
+        prctl = None
+
+    def before_exec() -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        if prctl is not None:
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return before_exec
+
+
+if __name__ == "__main__":
+    os.setsid()  # a Ctrl-C in the starter's terminal is the starter's to handle
+    Supervisor(Path(sys.argv[1]), int(sys.argv[2])).run()
