@@ -119,22 +119,34 @@ def parse(text: str) -> Envelope:
 
 
 def open_(envelope: Envelope, data_key: DataKey, context: Context) -> bytes:
-    """The secret, for the object that asks: *context* is what that object says, never what is in the envelope.
+    """The secret, for the object that asks: *context* is what that object says, never what the envelope says.
+
+    Verified first and compared then, so that `ContextMismatch` and `EndpointChanged` are said of envelopes
+    that were really written, and every flipped bit is `Tampered`.
 
     Raises:
-        Refused: `ContextMismatch` or `EndpointChanged` where the envelope is of another object or endpoint;
-            `Tampered` where it does not verify under this data key.
+        Refused: `Tampered` where it does not verify under this data key; else as `compare`.
     """
     if data_key.id != envelope.data_key:
         raise Refused(Reason.TAMPERED, "the envelope names another data key")
-    if envelope.context != context:
-        if context.moved_only(envelope.context):
-            raise Refused(Reason.ENDPOINT_CHANGED, "the password was sealed for another endpoint")
-        raise Refused(Reason.CONTEXT_MISMATCH, "the envelope was written for another object")
     secret = jwe.decrypt(envelope.token, data_key.aead)
     if secret is None:
         raise Refused(Reason.TAMPERED, "the envelope does not verify under its data key")
+    compare(envelope, context)
     return secret
+
+
+def compare(envelope: Envelope, context: Context) -> None:
+    """Whether the envelope says that it is this object's. Proven only once it was opened.
+
+    Raises:
+        Refused: `EndpointChanged` where only the endpoint differs; `ContextMismatch` where more does.
+    """
+    if envelope.context == context:
+        return
+    if context.moved_only(envelope.context):
+        raise Refused(Reason.ENDPOINT_CHANGED, "the password was sealed for another endpoint")
+    raise Refused(Reason.CONTEXT_MISMATCH, "the envelope was written for another object")
 
 
 def _context(raw: Any) -> Context:  # noqa: ANN401 -- whatever JSON held

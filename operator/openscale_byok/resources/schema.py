@@ -39,8 +39,7 @@ _TYPE_META = {
         "maxLength": 253,
     },
     "kind": {"description": "kind of this object.", "type": "string", "maxLength": 63},
-    # The API server knows what metadata is, and refuses a schema that says more.
-    "metadata": {"description": "metadata as every object has it.", "type": "object"},
+    "metadata": {"type": "object"},  # the API server knows the rest, and refuses a description
 }
 
 

@@ -1,0 +1,39 @@
+"""What every tier shares: a real cluster, our CRDs on it, and a namespace for each test."""
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from local_cluster import Cluster
+
+from openscale_byok.resources import GROUP, KINDS
+
+ROOT = Path(__file__).parents[1]
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A real API server with its controllers, audited where it is ours to configure."""
+    with Cluster.start(audit="OPENSCALE_DEV_KUBECONFIG" not in os.environ) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def crds(cluster: Cluster) -> Cluster:
+    """The cluster, serving our kinds as `kubectl apply -k crds` installs them."""
+    cluster.kubectl("apply", "-k", str(ROOT / "crds"))
+    names = [f"crd/{kind.PLURAL}.{GROUP}" for kind in KINDS]
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    return cluster
+
+
+@pytest.fixture
+def namespace(crds: Cluster) -> Iterator[str]:
+    """A namespace of this test's own."""
+    name = f"t{next(_numbers)}-{os.getpid()}"
+    crds.kubectl("create", "namespace", name)
+    yield name
+    crds.kubectl("delete", "namespace", name, "--wait=false")
