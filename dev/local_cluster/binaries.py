@@ -1,6 +1,6 @@
 """Finds the programs of a control plane, or a cluster that its owner lends us.
 
-The order, first match wins; each step that is taken or passed by says so:
+The order; the first that is there is taken, and said:
 
 1. KUBEBUILDER_ASSETS: a folder with kube-apiserver and etcd (as `setup-envtest` prints it);
 2. OPENSCALE_DEV_KUBECONFIG: somebody's running cluster, if its context is on the allow-list;
@@ -52,6 +52,14 @@ class Lent:
 
 def resolve(environ: Mapping[str, str], *, say: Say) -> Programs | Lent:
     """Find a control plane, building it if nothing else is there."""
+    found = _first(environ, say)
+    say(f"cluster: {found.origin}")
+    if isinstance(found, Programs) and found.controller_manager is None:
+        say("cluster: it has no controller-manager: namespaces will not empty, owners' deletion not cascade")
+    return found
+
+
+def _first(environ: Mapping[str, str], say: Say) -> Programs | Lent:
     if assets := environ.get("KUBEBUILDER_ASSETS"):
         return from_folder(Path(assets), "KUBEBUILDER_ASSETS", environ)
     if lent := environ.get("OPENSCALE_DEV_KUBECONFIG"):
@@ -59,8 +67,7 @@ def resolve(environ: Mapping[str, str], *, say: Say) -> Programs | Lent:
     build = go_build.Build.of(environ)
     if build.binary.exists():
         return from_build(build)
-    if (envtest := downloaded_envtest(environ)) is not None:
-        say(f"cluster: using the envtest binaries in {envtest}; no controller-manager among them")
+    if envtest := downloaded_envtest(environ):
         return from_folder(envtest, "envtest", environ)
     say("cluster: no KUBEBUILDER_ASSETS, no cached build, no envtest binaries: building from Go modules")
     build.ensure(say=say)

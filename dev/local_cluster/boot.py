@@ -1,5 +1,6 @@
 """Brings a cluster up: a folder of its own, its files, its processes, and the wait until it is usable."""
 
+import base64
 import socket
 import tempfile
 import time
@@ -8,10 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from local_cluster import certificates, control_plane, kubeconfig, lifeline
-from local_cluster.binaries import Programs
+from local_cluster.binaries import Lent, Programs
 from local_cluster.certificates import Pair
 from local_cluster.errors import ClusterError
-from local_cluster.readiness import ProcessDied, Waiter
+from local_cluster.readiness import ProcessDiedError, Waiter
 
 PREFIX = "openscale-cluster-"
 TRIES = 5
@@ -111,7 +112,7 @@ def launch(
         line = lifeline.Lifeline(folder, lock)
         try:
             url = bring_up(line, folder, programs, fsync=fsync, audit=audit, timeout=timeout)
-        except ProcessDied as error:
+        except ProcessDiedError as error:
             lifeline.end(folder, line.supervisor, line)
             if not error.port_was_taken or attempt == TRIES:
                 raise
@@ -121,3 +122,12 @@ def launch(
         else:
             return folder, url, line
     raise AssertionError("the last attempt returns or raises")
+
+
+def borrow(directory: Path | None, lent: Lent) -> tuple[Path, str, lifeline.Lifeline]:
+    """Make a folder for a cluster that somebody lends us: its credentials go when we do, it stays."""
+    folder, lock = make_folder(directory)
+    line = lifeline.Lifeline(folder, lock)
+    certificates.write_private(folder / "kubeconfig", lent.kubeconfig.encode())
+    (folder / "ca.crt").write_bytes(base64.b64decode(lent.certificate_authority))
+    return folder, lent.url, line

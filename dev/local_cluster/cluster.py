@@ -1,8 +1,8 @@
 """A running Kubernetes API for development and tests: start it, use it, find it again, stop it."""
 
-import base64
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ class Record:
     kubectl: list[str] | None
     has_controller_manager: bool
     audited: bool
-    supervisor: int | None  # None: a cluster that its owner lends us, not ours to stop
+    supervisor: int
 
 
 class Cluster:
@@ -73,43 +73,25 @@ class Cluster:
         `audit` writes every request to `audit_log`. `detached` outlives this process.
         """
         found = binaries.resolve(environ, say=say)
-        if isinstance(found, binaries.Lent):
-            return cls._adopt(directory, found, audit=audit)
-        folder, url, line = boot.launch(directory, found, fsync=fsync, audit=audit, timeout=timeout)
+        if not isinstance(found, binaries.Lent):
+            folder, url, line = boot.launch(directory, found, fsync=fsync, audit=audit, timeout=timeout)
+        elif audit:
+            raise ClusterError(f"{found.origin} is not ours to configure: it gives no audit log")
+        else:
+            folder, url, line = boot.borrow(directory, found)
         record = Record(
             url=url,
             origin=found.origin,
             kubectl=None if found.kubectl is None else list(found.kubectl),
-            has_controller_manager=found.controller_manager is not None,
+            has_controller_manager=isinstance(found, binaries.Lent) or found.controller_manager is not None,
             audited=audit,
             supervisor=line.supervisor,
         )
-        certificates.write_private(folder / RECORD, json.dumps(asdict(record)).encode())
+        cluster = cls(folder, record, line)
+        cluster._remember()
         if detached:
             line.detach()
-        return cls(folder, record, line)
-
-    @classmethod
-    def _adopt(cls, directory: Path | None, lent: binaries.Lent, *, audit: bool) -> Self:
-        if audit:
-            raise ClusterError(f"{lent.origin} is not ours to configure: it gives no audit log")
-        folder, lock = boot.make_folder(directory)
-        try:
-            certificates.write_private(folder / "kubeconfig", lent.kubeconfig.encode())
-            (folder / "ca.crt").write_bytes(base64.b64decode(lent.certificate_authority))
-            record = Record(
-                url=lent.url,
-                origin=lent.origin,
-                kubectl=list(lent.kubectl),
-                has_controller_manager=True,
-                audited=False,
-                supervisor=None,
-            )
-            certificates.write_private(folder / RECORD, json.dumps(asdict(record)).encode())
-            (folder / "lock").unlink()  # nothing runs here: no sweeper's business
-        finally:
-            os.close(lock)
-        return cls(folder, record)
+        return cluster
 
     @classmethod
     def attach(cls, directory: Path) -> Self:
@@ -134,7 +116,7 @@ class Cluster:
     @property
     def is_alive(self) -> bool:
         """Tell whether its processes run."""
-        return self._record.supervisor is None or lifeline.is_alive(self.directory)
+        return lifeline.is_alive(self.directory)
 
     @property
     def death(self) -> lifeline.Death | None:
@@ -144,6 +126,19 @@ class Cluster:
     def stop(self) -> None:
         """End its processes and remove its folder; a cluster that was lent goes on, only the folder goes."""
         lifeline.end(self.directory, self._record.supervisor, self._line)
+
+    def _remember(self) -> None:
+        content = json.dumps(asdict(self._record)).encode()
+        certificates.write_private(self.directory / RECORD, content)
+        if self._record.kubectl is not None:
+            self.kubectl_path.parent.mkdir()
+            self.kubectl_path.write_text(f'#!/bin/sh\nexec {shlex.join(self.kubectl_argv)} "$@"\n')
+            self.kubectl_path.chmod(0o700)
+
+    @property
+    def kubectl_path(self) -> Path:
+        """Give a `kubectl` to put on a PATH: it talks to this cluster and no other."""
+        return self.directory / "bin" / "kubectl"
 
     @property
     def kubectl_argv(self) -> tuple[str, ...]:
@@ -159,8 +154,8 @@ class Cluster:
     def kubectl(
         self,
         *args: str,
-        input: str | None = None,
-        check: bool = True,  # noqa: A002  # as subprocess.run's
+        input: str | None = None,  # noqa: A002  # as subprocess.run's
+        check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl as this cluster's admin and return what it printed."""
         done = subprocess.run(

@@ -76,7 +76,7 @@ class Build:
 
     @contextlib.contextmanager
     def _lock(self, say: Say) -> Iterator[None]:
-        with self.binary.with_suffix(f"{self.binary.suffix}.lock").open("ab") as lock:
+        with self._beside("lock").open("ab") as lock:
             begun = told = time.monotonic()
             while True:
                 try:
@@ -90,12 +90,13 @@ class Build:
                     break
             yield
 
+    def _beside(self, ending: str) -> Path:
+        return self.binary.with_name(f"{self.binary.name}.{ending}")
+
     def _build(self, go: str, say: Say) -> None:
-        say(
-            f"cluster: building Kubernetes {KUBERNETES} from Go modules: about five minutes, this first time only"
-        )
-        unfinished = self.binary.with_suffix(f"{self.binary.suffix}.{os.getpid()}")
-        log = self.binary.with_suffix(f"{self.binary.suffix}.log")
+        say(f"cluster: building Kubernetes {KUBERNETES} by Go: about five minutes, this first time only")
+        unfinished = self._beside(str(os.getpid()))
+        log = self._beside("log")
         command = [go, "build", "-trimpath", f"-ldflags={LDFLAGS}", "-o", str(unfinished), "."]
         begun = time.monotonic()
         try:

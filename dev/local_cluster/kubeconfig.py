@@ -23,10 +23,12 @@ def with_token(path: Path, url: str, ca_file: Path, token: str) -> Path:
 
 
 def _write(path: Path, url: str, ca_file: Path, user: str, credentials: dict[str, str]) -> Path:
+    # A lent cluster may have a certificate that the system trusts, and no authority to name.
+    trust = {"certificate-authority": str(ca_file)} if ca_file.stat().st_size else {}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": NAME, "cluster": {"server": url, "certificate-authority": str(ca_file)}}],
+        "clusters": [{"name": NAME, "cluster": {"server": url, **trust}}],
         "users": [{"name": user, "user": credentials}],
         "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": user, "namespace": "default"}}],
         "current-context": NAME,

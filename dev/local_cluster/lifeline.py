@@ -20,6 +20,7 @@ from local_cluster.errors import ClusterError
 
 SCRIPT = Path(__file__).with_name("supervisor.py")
 LOCK_DESCRIPTOR = 3
+OPTION_PREFIXES = ("ETCD_", "GODEBUG")  # the programs would take these as options
 POLL_SECONDS = 0.02
 END_SECONDS = 30.0
 TAIL_LINES = 15
@@ -47,20 +48,22 @@ class Lifeline:
         self._folder = folder
         log = os.open(folder / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         orders, self._orders = os.pipe()
-        # Not subprocess.Popen: it warns of a child that outlives it, as a detached cluster's does.
-        self.supervisor = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", str(SCRIPT), str(folder), str(os.getpid())],
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, orders, 0),
-                (os.POSIX_SPAWN_DUP2, log, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-                (os.POSIX_SPAWN_DUP2, lock, LOCK_DESCRIPTOR),
-            ],
-        )
-        for descriptor in (orders, log, lock):
-            os.close(descriptor)
+        try:
+            # Not subprocess.Popen: it warns of a child that outlives it, as a detached cluster's does.
+            self.supervisor = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", str(SCRIPT), str(folder), str(os.getpid())],
+                {name: value for name, value in os.environ.items() if not name.startswith(OPTION_PREFIXES)},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, orders, 0),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
+                    (os.POSIX_SPAWN_DUP2, lock, LOCK_DESCRIPTOR),
+                ],
+            )
+        finally:
+            for descriptor in (orders, log, lock):
+                os.close(descriptor)
 
     def start(self, name: str, argv: Sequence[str]) -> None:
         """Have the supervisor start a process."""
@@ -121,10 +124,10 @@ def tail(log: Path) -> str:
     return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:]) or "  (empty)"
 
 
-def end(folder: Path, supervisor: int | None, line: Lifeline | None = None) -> None:
+def end(folder: Path, supervisor: int, line: Lifeline | None = None) -> None:
     """End a cluster and wait until its processes and its folder are gone."""
     with contextlib.suppress(FileNotFoundError), (folder / "lock").open("rb") as lock:
-        if supervisor is not None and not _is_free(lock.fileno()):
+        if not _is_free(lock.fileno()):
             # A signal, not the line's end alone: a fork of ours may hold the line open too.
             os.kill(supervisor, signal.SIGTERM)  # the lock is held: the number is still its own
             deadline = time.monotonic() + END_SECONDS
@@ -134,9 +137,8 @@ def end(folder: Path, supervisor: int | None, line: Lifeline | None = None) -> N
                 time.sleep(POLL_SECONDS)
     if line is not None:
         line.let_go()
-    if supervisor is not None:
-        with contextlib.suppress(ChildProcessError):  # it may be another process's child
-            os.waitpid(supervisor, 0)
+    with contextlib.suppress(ChildProcessError):  # it may be another process's child
+        os.waitpid(supervisor, 0)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,11 +1,9 @@
 """Waits until a cluster can be used, or says which process died and what it said last."""
 
 import http.client
-import json
 import ssl
 import time
 from pathlib import Path
-from typing import Any
 
 from local_cluster import lifeline
 from local_cluster.certificates import Pair
@@ -15,7 +13,7 @@ POLL_SECONDS = 0.05
 REQUEST_SECONDS = 5.0
 
 
-class ProcessDied(ClusterError):
+class ProcessDiedError(ClusterError):
     """A process of the cluster ended before it was ready."""
 
     def __init__(self, death: lifeline.Death) -> None:
@@ -45,21 +43,21 @@ class Waiter:
         """Close the connection."""
         self._connection.close()
 
-    def until_found(self, path: str) -> Any:
-        """Wait until a path answers 200 and return what it says: JSON where it is JSON."""
+    def until_found(self, path: str) -> None:
+        """Wait until a path answers 200."""
         while True:
             try:
                 self._connection.request("GET", path)
                 answer = self._connection.getresponse()
                 body = answer.read()
                 if answer.status == http.HTTPStatus.OK:
-                    return json.loads(body) if body.startswith(b"{") else body
+                    return
                 self._last = f"{answer.status}: {body[:300].decode(errors='replace')}"
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 self._last = str(error) or type(error).__name__
             if (died := lifeline.death(self._folder)) is not None:
-                raise ProcessDied(died)
+                raise ProcessDiedError(died)
             if not lifeline.is_alive(self._folder):
                 last_words = lifeline.tail(self._folder / "supervisor.log")
                 raise ClusterError(f"the cluster's supervisor is gone:\n{last_words}")

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+CANNOT_START = 127
 
 
 class Supervisor:
@@ -44,8 +45,8 @@ class Supervisor:
         if self._starter is not None:
             self._selector.register(self._starter, selectors.EVENT_READ, self._starter_gone)
         self._wake, signalled = socket.socketpair()
-        self._wake.setblocking(False)
-        signalled.setblocking(False)
+        self._wake.settimeout(0)
+        signalled.settimeout(0)
         signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
         self._signalled = signalled  # kept: closing it would silence the signals
         self._selector.register(self._wake, selectors.EVENT_READ, self._signal)
@@ -87,14 +88,18 @@ class Supervisor:
         if not isinstance(name, str) or not isinstance(argv, list):
             raise TypeError(order)
         with (self._folder / f"{name}.log").open("ab") as log:
-            self._children[name] = subprocess.Popen(  # noqa: S603  # the starter's own words
-                argv,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509  # this process has one thread
-            )
+            try:
+                self._children[name] = subprocess.Popen(
+                    argv,
+                    cwd=self._folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509  # this process has one thread
+                )
+            except OSError as error:
+                log.write(f"{argv[0]} cannot be started: {error}\n".encode())
+                self._report(name, CANNOT_START)
 
     def _signal(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -102,14 +107,16 @@ class Supervisor:
                 pass
         for name, child in list(self._children.items()):
             if self._running and child.poll() is not None:
-                self._children.pop(name)
-                self._kill()
-                report = self._folder / "exit.json.new"
-                report.write_text(json.dumps({"name": name, "code": child.returncode}))
-                report.replace(self._folder / "exit.json")
-                if not self._attached:
-                    self._running = self._removes = False
+                self._report(name, child.returncode)
                 return
+
+    def _report(self, name: str, code: int) -> None:
+        self._kill()
+        report = self._folder / "exit.json.new"
+        report.write_text(json.dumps({"name": name, "code": code}))
+        report.replace(self._folder / "exit.json")
+        if not self._attached:
+            self._running = self._removes = False
 
     def _starter_gone(self) -> None:
         self._running = False
