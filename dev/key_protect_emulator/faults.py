@@ -1,0 +1,92 @@
+"""Trouble to order: which calls fail, how, and for how long. Pure bookkeeping; http/ carries it out."""
+
+import fnmatch
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from key_protect_emulator.errors import ControlError
+
+
+@dataclass
+class Fault:
+    """One order. `operation` may hold `*`; `key` narrows it to one key; `skip` lets the first calls pass.
+
+    With `after`, the operation is carried out first and only its answer is lost or replaced: what a client
+    sees when the network dies at the worst moment.
+    """
+
+    operation: str
+    status: int | None = None  # None: no answer is replaced (a delay alone)
+    body: str | None = None
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    code: str = ""
+    delay: float = 0.0
+    drop: bool = False
+    after: bool = False
+    times: int | None = None  # None: until cleared
+    skip: int = 0
+    key: str | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    hits: int = 0
+
+    def matches(self, operation: str, key: str | None) -> bool:
+        if self.times is not None and self.times <= 0:
+            return False
+        if self.key is not None and self.key != key:
+            return False
+        return fnmatch.fnmatchcase(operation, self.operation)
+
+
+def fault_from(order: Mapping[str, Any]) -> Fault:
+    """Read the JSON of POST /emulator/faults strictly: a misspelt field is refused, not ignored."""
+    known = {
+        "operation": str, "status": int, "body": str, "content_type": str, "code": str, "delay": (int, float),
+        "drop": bool, "after": bool, "times": int, "skip": int, "key": str, "retry_after": (int, str), "headers": dict,
+    }  # fmt: skip
+    unknown = sorted(set(order) - set(known))
+    if unknown:
+        raise ControlError(400, f"unknown fields in a fault: {', '.join(unknown)}")
+    wrong = [
+        name for name, value in order.items() if value is not None and not isinstance(value, known[name])
+    ]
+    if wrong or not order.get("operation"):
+        raise ControlError(
+            400, f"bad fields in a fault: {', '.join(sorted(wrong)) or 'operation is missing'}"
+        )
+    fields = {name: value for name, value in order.items() if value is not None}
+    headers = dict(fields.pop("headers", {}))
+    if "retry_after" in fields:
+        headers["Retry-After"] = str(fields.pop("retry_after"))
+    if "key" in fields:
+        fields["key"] = fields["key"].rpartition(":")[2]  # a CRN or an id
+    fault = Fault(**fields, headers=headers)
+    if fault.status is None and not fault.drop and not fault.delay:
+        raise ControlError(400, "a fault needs status, drop or delay")
+    return fault
+
+
+class Faults:
+    def __init__(self) -> None:
+        self.orders: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        self.orders.append(fault)
+
+    def clear(self, operation: str | None = None) -> None:
+        self.orders = [f for f in self.orders if operation is not None and f.operation != operation]
+
+    def take(self, operation: str, key: str | None) -> Fault | None:
+        """The first order that applies to this call; it is used up by one."""
+        for fault in self.orders:
+            if fault.matches(operation, key):
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    return None
+                fault.hits += 1
+                if fault.times is not None:
+                    fault.times -= 1
+                return fault
+        return None
