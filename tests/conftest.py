@@ -6,8 +6,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from local_cluster import Cluster
 
+from local_cluster import Cluster
 from openscale_byok.resources import GROUP, KINDS
 
 ROOT = Path(__file__).parents[1]
