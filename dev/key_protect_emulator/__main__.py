@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -115,11 +116,9 @@ async def _watch_parent(ended: asyncio.Event) -> None:
             loop.remove_reader(0)
             ended.set()
 
-    try:
+    with contextlib.suppress(OSError):  # standard input is a file or /dev/null: only the parent tells
         loop.add_reader(0, readable)
-    except OSError:  # standard input is a file or /dev/null: only the parent tells
-        pass
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110 -- the kernel has no event for this
         await asyncio.sleep(PARENT_CHECK_SECONDS)
     ended.set()
 

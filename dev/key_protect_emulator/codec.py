@@ -10,7 +10,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 T = TypeVar("T")
 
 
-def encode(value: Any) -> Any:
+def encode(value: object) -> object:
     """A JSON-able copy of a value made of dataclasses, lists, dicts, enums, bytes and scalars."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
@@ -25,12 +25,12 @@ def encode(value: Any) -> Any:
     return value
 
 
-def decode(type_: type[T], raw: Any) -> T:
+def decode(type_: type[T], raw: object) -> T:
     """The value that `encode` made `raw` of. Fields that are missing get their defaults."""
     return cast("T", _decode(type_, raw))
 
 
-def _decode(type_: Any, raw: Any) -> Any:
+def _decode(type_: Any, raw: Any) -> Any:  # noqa: ANN401 -- type hints and JSON are of any type
     origin = get_origin(type_)
     if origin in (Union, types.UnionType):
         if raw is None:
@@ -43,7 +43,7 @@ def _decode(type_: Any, raw: Any) -> Any:
     if origin is dict:
         _, value_type = get_args(type_)
         return {key: _decode(value_type, item) for key, item in raw.items()}
-    if is_dataclass(type_):
+    if isinstance(type_, type) and is_dataclass(type_):
         hints = _hints(type_)
         known = {name: _decode(hints[name], item) for name, item in raw.items() if name in hints}
         return cast("Any", type_)(**known)
@@ -55,5 +55,5 @@ def _decode(type_: Any, raw: Any) -> Any:
 
 
 @cache
-def _hints(type_: Any) -> dict[str, Any]:
+def _hints(type_: type) -> dict[str, Any]:
     return get_type_hints(type_)

@@ -11,53 +11,18 @@ The emulator runs in a process of its own and ends with the starter, even if tha
 
 import base64
 import json
-import os
-import select
 import subprocess
-import sys
-import tempfile
-import time
-from contextlib import closing
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode
 
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
+from key_protect_emulator.process import kill, start, stop
+from key_protect_emulator.wire import EmulatorError, Instance, Ready, request
 
+APIKEY = "urn:ibm:params:oauth:grant-type:apikey"
 
-class EmulatorError(Exception):
-    """The emulator refused, or did not start. `code` is Key Protect's, where there is one."""
-
-    def __init__(self, message: str, status: int = 0, code: str = "") -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-
-@dataclass(frozen=True)
-class Instance:
-    """A Key Protect instance: `id` goes into the header Bluemix-Instance."""
-
-    id: str
-    crn: str
-    account: str
-    region: str
-
-
-@dataclass(frozen=True)
-class Ready:
-    """Where the emulator is, and what its first start made."""
-
-    url: str
-    iam_url: str
-    account: str
-    instance: str
-    instance_crn: str
-    service_id: str
-    api_key: str
+__all__ = ["Emulator", "EmulatorError", "Instance", "Ready"]
 
 
 class Emulator:
@@ -65,56 +30,33 @@ class Emulator:
 
     def __init__(self, ready: Ready, process: "subprocess.Popen[bytes] | None" = None) -> None:
         self._ready, self._process = ready, process
-        parts = urlsplit(ready.url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
 
     # -- life ------------------------------------------------------------------------------------
 
     @classmethod
     def start(cls, state: Path | None = None, *, port: int = 0, ready_file: Path | None = None) -> Self:
         """Start a process; it ends with `stop()`, at the end of `with`, or when this process dies."""
-        command = [sys.executable, "-m", "key_protect_emulator", "--port", str(port), "--exit-with-parent"]
-        command += ["--state", str(state)] if state else []
-        command += ["--ready-file", str(ready_file)] if ready_file else []
-        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
-        with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                env={**os.environ, "PYTHONPATH": path},
-            )  # fmt: skip
-            line = _first_line(process)
-            if not line:
-                process.kill()
-                _close(process)
-                errors.seek(0)
-                raise EmulatorError(
-                    f"the emulator did not start: {errors.read().decode(errors='replace')[-2000:]}"
-                )
+        options = ["--port", str(port)]
+        options += ["--state", str(state)] if state else []
+        options += ["--ready-file", str(ready_file)] if ready_file else []
+        process, line = start(options)
         return cls(Ready(**json.loads(line)), process)
 
     @classmethod
     def connect(cls, url: str) -> Self:
         """Steer an emulator that somebody else started; `stop()` then leaves it running."""
-        parts = urlsplit(url)
-        body = _request(parts.hostname or "127.0.0.1", parts.port or 80, "GET", "/emulator/ready", None)
+        body = request(url, "GET", "/emulator/ready")
         return cls(Ready(**{**body, "url": url.rstrip("/"), "iam_url": url.rstrip("/")}))
 
     def stop(self) -> None:
         """End it gracefully. What was acknowledged is in the state file."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        _close(self._process)
+        if self._process is not None:
+            stop(self._process)
 
     def kill(self) -> None:
         """kill -9: what a crash leaves is what the state file holds."""
         if self._process is not None:
-            self._process.kill()
-            _close(self._process)
+            kill(self._process)
 
     def __enter__(self) -> Self:
         return self
@@ -269,7 +211,7 @@ class Emulator:
     def create_trusted_profile(
         self, name: str, *, issuer: str, namespace: str, service_account: str, account: str | None = None
     ) -> str:
-        """A trusted profile that one Kubernetes service account may become; returns its id, for `grant` too."""
+        """A trusted profile that one Kubernetes service account may become; returns its id, for `grant`."""
         link = {"issuer": issuer, "namespace": namespace, "service_account": service_account}
         return str(self._post("/trusted-profiles", {"name": name, "account": account, "links": [link]})["id"])
 
@@ -307,8 +249,8 @@ class Emulator:
         `skip` lets the first calls pass, `key` narrows it to one key (CRN or id).
         """
         order = {
-            "operation": operation, "status": status, "body": body, "content_type": content_type, "code": code,
-            "retry_after": retry_after, "delay": delay, "drop": drop, "after": after, "times": times,
+            "operation": operation, "status": status, "body": body, "content_type": content_type,
+            "code": code, "retry_after": retry_after, "delay": delay, "drop": drop, "after": after, "times": times,
             "skip": skip, "key": key,
         }  # fmt: skip
         return str(self._post("/faults", order)["id"])
@@ -333,8 +275,8 @@ class Emulator:
 
     def token(self, api_key: str | None = None) -> str:
         """An access token, bought as any client buys it (and counted as such)."""
-        form = f"grant_type={quote('urn:ibm:params:oauth:grant-type:apikey')}&apikey={quote(api_key or self.api_key)}"
-        return str(_request(self._host, self._port, "POST", "/identity/token", form)["access_token"])
+        form = urlencode({"grant_type": APIKEY, "apikey": api_key or self.api_key})
+        return str(request(self.url, "POST", "/identity/token", form, form=True)["access_token"])
 
     # -- wire ------------------------------------------------------------------------------------
 
@@ -343,24 +285,7 @@ class Emulator:
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         text = json.dumps({k: v for k, v in body.items() if v is not None}) if body is not None else None
-        return _request(self._host, self._port, method, "/emulator" + path, text)
-
-
-def _request(host: str, port: int, method: str, path: str, body: str | None) -> dict[str, Any]:
-    form = {"Content-Type": "application/x-www-form-urlencoded"} if path == "/identity/token" else {}
-    with closing(HTTPConnection(host, port, timeout=START_SECONDS)) as connection:
-        connection.request(method, path, body, {**form, "Connection": "close"})
-        with closing(connection.getresponse()) as response:
-            status, raw = response.status, response.read()
-    answer: dict[str, Any] = json.loads(raw)
-    if status >= 400:
-        message = answer.get("error") or answer.get("errorMessage") or "refused"
-        raise EmulatorError(
-            f"{method} {path}: {status} {message}",
-            status,
-            answer.get("code") or answer.get("errorCode") or "",
-        )
-    return answer
+        return request(self.url, method, "/emulator" + path, text)
 
 
 def _grant(
@@ -374,23 +299,3 @@ def _grant(
 
 def _id(crn: str) -> str:
     return quote(crn.rpartition(":")[2], safe="")
-
-
-def _first_line(process: "subprocess.Popen[bytes]") -> bytes:
-    """The ready line; empty if the process ends or dawdles."""
-    assert process.stdout is not None  # noqa: S101 -- it was started with a pipe
-    line, deadline = b"", time.monotonic() + START_SECONDS
-    while not line.endswith(b"\n"):
-        readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-        chunk = os.read(process.stdout.fileno(), 65_536) if readable else b""
-        if not chunk:
-            return b""
-        line += chunk
-    return line
-
-
-def _close(process: "subprocess.Popen[bytes]") -> None:
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe:
-            pipe.close()

@@ -1,4 +1,4 @@
-"""Exact counts of the customer API's calls, and a short log of them that never holds a body or a token."""
+"""Exact counts of the customer API's calls, and a short log of them without bodies and tokens."""
 
 from collections import Counter, defaultdict, deque
 from typing import Any
@@ -7,7 +7,7 @@ LOG_LENGTH = 1_000
 
 
 class Counts:
-    """`operations` counts a call when it arrives; `statuses` when it is answered ("dropped" if it never is)."""
+    """A call counts in `operations` when it arrives, in `statuses` when it is answered (or "dropped")."""
 
     def __init__(self) -> None:
         self.reset()

@@ -42,9 +42,10 @@ class Fault:
 
 def fault_from(order: Mapping[str, Any]) -> Fault:
     """Read the JSON of POST /emulator/faults strictly: a misspelt field is refused, not ignored."""
-    known = {
+    known: dict[str, type | tuple[type, ...]] = {
         "operation": str, "status": int, "body": str, "content_type": str, "code": str, "delay": (int, float),
-        "drop": bool, "after": bool, "times": int, "skip": int, "key": str, "retry_after": (int, str), "headers": dict,
+        "drop": bool, "after": bool, "times": int, "skip": int, "key": str, "headers": dict,
+        "retry_after": (int, str),
     }  # fmt: skip
     unknown = sorted(set(order) - set(known))
     if unknown:

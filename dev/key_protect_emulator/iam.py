@@ -125,7 +125,7 @@ class TokenMint:
 
 
 def identify(world: World, form: Mapping[str, str], cluster_now: float) -> tuple[ServiceIdentity, str]:
-    """Whom a token request speaks for, and its grant type. `cluster_now` is real time: clusters live in it."""
+    """Whom a token request speaks for, and its grant type. Clusters live in real time: `cluster_now`."""
     grant_type = form.get("grant_type", "")
     if grant_type == APIKEY:
         return _by_api_key(world, form.get("apikey", "")), grant_type

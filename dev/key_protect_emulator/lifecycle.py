@@ -8,7 +8,7 @@
 | purge: 4 h after delete                | 409 REQ_TOO_EARLY_ERR             |
 | rotate: once an hour                   | 409 KEY_ROTATION_NOT_PERMITTED    |
 | sync: one hour after the last action   | 409 REQ_TOO_EARLY_ERR             |
-| dual-auth mark: valid for 7 days       | 409 AUTHORIZATIONS_NOT_MET        |
+| dual-auth mark: 7 days, by another     | 409 AUTHORIZATIONS_NOT_MET        |
 
 By itself, with time: a key expires one hour after its expiration date (Key Protect says "within an hour"),
 is purged 90 days after its deletion, and is rotated when its rotation policy says so.
@@ -52,7 +52,7 @@ def enable(key: Key, now: float, *, ignore_timing: bool = False) -> None:
 
 def delete(key: Key, by: str, now: float) -> None:
     require(key, Action.DELETE)
-    if key.dual_auth_delete and not _marked(key, now):
+    if key.dual_auth_delete and not _authorized_by_another(key, by, now):
         raise refusal("AUTHORIZATIONS_NOT_MET")
     key.state, key.deleted, key.deleted_by = State.DESTROYED, now, by
     key.deletion_mark = None
@@ -139,8 +139,9 @@ def _expired(key: Key, now: float) -> bool:
     return key.expires is not None and now >= key.expires + EXPIRY_LAG
 
 
-def _marked(key: Key, now: float) -> bool:
-    return key.deletion_mark is not None and now - key.deletion_mark.at <= MARK_PERIOD
+def _authorized_by_another(key: Key, by: str, now: float) -> bool:
+    mark = key.deletion_mark
+    return mark is not None and mark.by != by and now - mark.at <= MARK_PERIOD
 
 
 def _wait(since: float | None, seconds: float, now: float) -> None:

@@ -26,14 +26,14 @@ INSTANCE_POLICIES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def set_dual_auth(key: Key, policy: Any, now: float) -> None:
+def set_dual_auth(key: Key, policy: object, now: float) -> None:
     enabled = _enabled(policy, "dualAuthDelete")
     key.dual_auth_delete, key.updated = enabled, now
     if not enabled:
         key.deletion_mark = None
 
 
-def set_rotation(key: Key, policy: Any, now: float) -> None:
+def set_rotation(key: Key, policy: object, now: float) -> None:
     if key.extractable:
         raise refusal("KEY_ROOT_REQ_ERR")
     if key.imported:
@@ -86,7 +86,8 @@ def set_instance_policy(instance: Instance, resource: Mapping[str, Any], by: str
     kind = resource.get("policy_type")
     body = resource.get("policy_data")
     if (
-        kind not in INSTANCE_POLICIES
+        not isinstance(kind, str)
+        or kind not in INSTANCE_POLICIES
         or not isinstance(body, dict)
         or set(resource) - {"policy_type", "policy_data"}
     ):
@@ -131,7 +132,7 @@ def _check_attributes(kind: str, attributes: Mapping[str, Any]) -> None:
         _check_networks(attributes.get("allowed_ip"))
 
 
-def _check_networks(networks: Any) -> None:
+def _check_networks(networks: object) -> None:
     if not isinstance(networks, list) or not networks:
         raise refusal("INVALID_FIELD_ERR", "allowed_ip is a list of addresses", field="attributes")
     for network in networks:
@@ -141,13 +142,13 @@ def _check_networks(networks: Any) -> None:
             raise refusal("INVALID_FIELD_ERR", "allowed_ip holds no address", field="attributes") from error
 
 
-def _enabled(policy: Any, field: str) -> bool:
+def _enabled(policy: object, field: str) -> bool:
     if not isinstance(policy, dict) or not isinstance(policy.get("enabled"), bool):
         raise refusal("INVALID_FIELD_ERR", f"{field}.enabled must be true or false", field=field)
     return bool(policy["enabled"])
 
 
-def _months(value: Any) -> int:
+def _months(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 12:
         raise refusal("INVALID_FIELD_ERR", "interval_month is a number from 1 to 12", field="interval_month")
     return value

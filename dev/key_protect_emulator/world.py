@@ -152,4 +152,5 @@ def settle_key(instance: Instance, key: Key, now: float) -> bool:
 
 
 def settle_instance(instance: Instance, now: float) -> bool:
-    return any([settle_key(instance, key, now) for key in list(instance.keys.values())])
+    changes = [settle_key(instance, key, now) for key in list(instance.keys.values())]  # all, not the first
+    return any(changes)

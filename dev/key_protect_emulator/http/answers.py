@@ -25,7 +25,7 @@ def media(kind: str) -> str:
     return f"{VENDOR}{kind}+json"
 
 
-def enveloped(kind: str, resources: Sequence[Any], status: int = 200, **metadata: Any) -> Answer:
+def enveloped(kind: str, resources: Sequence[Any], status: int = 200, **metadata: object) -> Answer:
     """{"metadata": ..., "resources": [...]}: nearly every answer of Key Protect."""
     head = {"collectionType": media(kind), "collectionTotal": len(resources), **metadata}
     return _json(status, {"metadata": head, "resources": list(resources)}, media(kind))
@@ -40,7 +40,7 @@ def empty(status: int = 204, **headers: str) -> Answer:
     return Answer(status, headers=headers)
 
 
-def plain_json(body: Any, status: int = 200) -> Answer:
+def plain_json(body: object, status: int = 200) -> Answer:
     return _json(status, body, "application/json")
 
 
@@ -68,5 +68,5 @@ def iam_error(error: IamError) -> Answer:
     return _json(error.status, body, "application/json")
 
 
-def _json(status: int, body: Any, content_type: str) -> Answer:
+def _json(status: int, body: object, content_type: str) -> Answer:
     return Answer(status, json.dumps(body).encode(), content_type)

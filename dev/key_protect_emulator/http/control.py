@@ -15,9 +15,9 @@ from key_protect_emulator.clock import rfc3339
 from key_protect_emulator.errors import ControlError, KeyProtectError
 from key_protect_emulator.faults import fault_from
 from key_protect_emulator.http import control_iam, control_keys
-from key_protect_emulator.http.control_call import ControlCall
+from key_protect_emulator.http.control_call import Body, ControlCall
 
-Handler = Callable[[ControlCall], Any]
+Handler = Callable[[ControlCall], Body]
 PREFIX: Final = "/emulator"
 
 
@@ -64,15 +64,15 @@ def _object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _json(body: Any, status: int = 200) -> web.Response:
+def _json(body: object, status: int = 200) -> web.Response:
     return web.Response(status=status, body=json.dumps(body).encode(), content_type="application/json")
 
 
-def health(call: ControlCall) -> Any:
+def health(call: ControlCall) -> Body:
     return {"status": "ok", "time": rfc3339(call.now)}
 
 
-def ready(call: ControlCall) -> Any:
+def ready(call: ControlCall) -> Body:
     backend = call.backend
     first = backend.world.bootstrap
     return {
@@ -86,11 +86,11 @@ def ready(call: ControlCall) -> Any:
     }
 
 
-def get_clock(call: ControlCall) -> Any:
+def get_clock(call: ControlCall) -> Body:
     return {"epoch": call.now, "time": rfc3339(call.now), "offset": call.backend.clock.offset}
 
 
-def move_clock(call: ControlCall) -> Any:
+def move_clock(call: ControlCall) -> Body:
     advance, epoch = call.number("advance_seconds"), call.number("set_epoch")
     if (advance is None) == (epoch is None):
         raise ControlError(400, "give either advance_seconds or set_epoch")
@@ -101,33 +101,33 @@ def move_clock(call: ControlCall) -> Any:
     return get_clock(call)
 
 
-def list_faults(call: ControlCall) -> Any:
+def list_faults(call: ControlCall) -> Body:
     return {"faults": [vars(fault) for fault in call.backend.faults.orders]}
 
 
-def order_fault(call: ControlCall) -> Any:
+def order_fault(call: ControlCall) -> Body:
     fault = fault_from(call.body)
     call.backend.faults.add(fault)
     return {"id": fault.id}
 
 
-def clear_faults(call: ControlCall) -> Any:
+def clear_faults(call: ControlCall) -> None:
     call.backend.faults.clear(call.query.get("operation"))
 
 
-def get_counts(call: ControlCall) -> Any:
+def get_counts(call: ControlCall) -> Body:
     return call.backend.counts.report()
 
 
-def reset_counts(call: ControlCall) -> Any:
+def reset_counts(call: ControlCall) -> None:
     call.backend.counts.reset()
 
 
-def get_requests(call: ControlCall) -> Any:
+def get_requests(call: ControlCall) -> Body:
     return {"requests": list(call.backend.log.entries)}
 
 
-def reset_requests(call: ControlCall) -> Any:
+def reset_requests(call: ControlCall) -> None:
     call.backend.log.entries.clear()
 
 

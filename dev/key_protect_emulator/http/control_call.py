@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from key_protect_emulator.backend import Backend
 from key_protect_emulator.errors import ControlError
 from key_protect_emulator.keys import Key
 from key_protect_emulator.world import Account, Instance, ServiceIdentity, World
+
+# What a control handler answers; None is an empty object.
+Body: TypeAlias = dict[str, Any] | None
 
 
 @dataclass(frozen=True)

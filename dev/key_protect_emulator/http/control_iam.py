@@ -11,20 +11,20 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from key_protect_emulator.backend import new_account, new_api_key, new_identity
 from key_protect_emulator.errors import ControlError
 from key_protect_emulator.grants import ROLES
-from key_protect_emulator.http.control_call import ControlCall
+from key_protect_emulator.http.control_call import Body, ControlCall
 from key_protect_emulator.world import ComputeLink, Grant, TokenIssuer
 
 
-def create_account(call: ControlCall) -> Any:
+def create_account(call: ControlCall) -> Body:
     return {"id": new_account(call.world, call.text("name") or "").id}
 
 
-def create_service_id(call: ControlCall) -> Any:
+def create_service_id(call: ControlCall) -> Body:
     who = new_identity(call.world, call.account().id, call.text("name") or "service", "ServiceId")
     return {"id": who.id, "iam_id": who.iam_id, "account": who.account}
 
 
-def delete_identity(call: ControlCall) -> Any:
+def delete_identity(call: ControlCall) -> None:
     who = call.identity(call.path["id"])
     world = call.world
     del world.identities[who.id]
@@ -33,12 +33,12 @@ def delete_identity(call: ControlCall) -> Any:
     world.links = [link for link in world.links if link.profile != who.id]
 
 
-def create_api_key(call: ControlCall) -> Any:
+def create_api_key(call: ControlCall) -> Body:
     api_key = new_api_key(call.world, call.identity(call.path["id"]).id)
     return {"id": api_key.id, "api_key": api_key.value}
 
 
-def delete_api_key(call: ControlCall) -> Any:
+def delete_api_key(call: ControlCall) -> None:
     wanted = call.needed("api_key")
     found = [k.id for k in call.world.api_keys.values() if wanted in {k.id, k.value}]
     if not found:
@@ -47,7 +47,7 @@ def delete_api_key(call: ControlCall) -> Any:
         del call.world.api_keys[id_]
 
 
-def create_token_issuer(call: ControlCall) -> Any:
+def create_token_issuer(call: ControlCall) -> None:
     """Make IAM accept a cluster's service account tokens: its issuer and a JWKS or one public key."""
     issuer, pem, jwks = call.needed("issuer"), call.text("public_key_pem"), call.body.get("jwks")
     if (pem is None) == (jwks is None):
@@ -72,7 +72,7 @@ def _jwk(pem: str) -> dict[str, Any]:
     raise ControlError(400, "public_key_pem must be an RSA or EC key")
 
 
-def create_trusted_profile(call: ControlCall) -> Any:
+def create_trusted_profile(call: ControlCall) -> Body:
     links = call.body.get("links", [])
     wanted = {"issuer", "namespace", "service_account"}
     if not isinstance(links, list) or not all(
@@ -84,13 +84,13 @@ def create_trusted_profile(call: ControlCall) -> Any:
     return {"id": profile.id, "iam_id": profile.iam_id, "account": profile.account}
 
 
-def add_grant(call: ControlCall) -> Any:
+def add_grant(call: ControlCall) -> None:
     grant = _grant(call)
     if grant not in call.world.grants:
         call.world.grants.append(grant)
 
 
-def remove_grants(call: ControlCall) -> Any:
+def remove_grants(call: ControlCall) -> Body:
     """Take away what matches; without a role, every role at that place; without a place, everywhere."""
     who = call.identity(call.needed("identity"))
     role = call.text("role")
@@ -126,11 +126,11 @@ def _key_id(call: ControlCall) -> str | None:
     return key.rpartition(":")[2] if key else None
 
 
-def list_grants(call: ControlCall) -> Any:
+def list_grants(call: ControlCall) -> Body:
     return {"grants": [vars(grant) for grant in call.world.grants]}
 
 
-ROUTES: Final[tuple[tuple[str, str, Callable[[ControlCall], Any]], ...]] = (
+ROUTES: Final[tuple[tuple[str, str, Callable[[ControlCall], Body]], ...]] = (
     ("POST", "/accounts", create_account),
     ("POST", "/service-ids", create_service_id),
     ("DELETE", "/service-ids/{id}", delete_identity),

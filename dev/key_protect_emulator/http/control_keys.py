@@ -10,7 +10,7 @@ from key_protect_emulator.ciphertext import strict_b64decode
 from key_protect_emulator.errors import ControlError
 from key_protect_emulator.http import keys as key_routes
 from key_protect_emulator.http.call import Call
-from key_protect_emulator.http.control_call import ControlCall
+from key_protect_emulator.http.control_call import Body, ControlCall
 from key_protect_emulator.http.views import key_view, version_view
 from key_protect_emulator.iam import Caller
 from key_protect_emulator.imports import root_material
@@ -20,12 +20,12 @@ from key_protect_emulator.world import Instance, new_version, settle_key
 CONTROL: Final = "emulator-control"
 
 
-def create_instance(call: ControlCall) -> Any:
+def create_instance(call: ControlCall) -> Body:
     account, region = call.account(), call.text("region") or REGION
     return _instance_view(new_instance(call.world, account.id, call.text("name") or "", region, call.now))
 
 
-def list_instances(call: ControlCall) -> Any:
+def list_instances(call: ControlCall) -> Body:
     return {"instances": [_instance_view(instance) for instance in call.world.instances.values()]}
 
 
@@ -33,7 +33,7 @@ def _instance_view(instance: Instance) -> dict[str, Any]:
     return {"id": instance.id, "crn": instance.crn, "account": instance.account, "region": instance.region}
 
 
-def create_key(call: ControlCall) -> Any:
+def create_key(call: ControlCall) -> Body:
     """Create a key with the fields of Key Protect's own POST /keys; `extractable` is false unless said."""
     instance = call.instance()
     fields = {name: value for name, value in call.body.items() if name not in {"instance", "ring"}}
@@ -54,12 +54,12 @@ def create_key(call: ControlCall) -> Any:
     return {"id": id_, "crn": instance.key_crn(id_)}
 
 
-def get_key(call: ControlCall) -> Any:
+def get_key(call: ControlCall) -> Body:
     instance, key = _settled(call)
     return {**key_view(instance, key, call.now), "versions": [version_view(v) for v in key.versions]}
 
 
-def act(call: ControlCall) -> Any:
+def act(call: ControlCall) -> Body:
     instance, key = _settled(call)
     action, ignore = call.path["action"], call.flag("ignore_timing")
     if action == "rotate":
@@ -100,7 +100,7 @@ def _settled(call: ControlCall) -> tuple[Instance, Key]:
     return call.key(call.path["key"])
 
 
-ROUTES: Final[tuple[tuple[str, str, Callable[[ControlCall], Any]], ...]] = (
+ROUTES: Final[tuple[tuple[str, str, Callable[[ControlCall], Body]], ...]] = (
     ("POST", "/instances", create_instance),
     ("GET", "/instances", list_instances),
     ("POST", "/keys", create_key),

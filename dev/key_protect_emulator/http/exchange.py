@@ -5,6 +5,7 @@ import sys
 import traceback
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -13,8 +14,15 @@ from key_protect_emulator.errors import IamError, KeyProtectError
 from key_protect_emulator.faults import Fault
 from key_protect_emulator.http.answers import Answer, enveloped, iam_error, kms_error
 
-# What performs an operation: its answer, and the identity that asked (None if it did not prove one).
-Perform = Callable[[], tuple[Answer, str | None]]
+
+@dataclass
+class Asker:
+    """Who asked: filled in as soon as it is proven, so that refusals are attributed too."""
+
+    identity: str | None = None
+
+
+Perform = Callable[[Asker], Answer]
 
 
 async def exchange(
@@ -24,15 +32,15 @@ async def exchange(
     fault = backend.faults.take(operation, key)
     if fault and fault.delay:
         await asyncio.sleep(fault.delay)
-    answer, identity = Answer(500), None
+    answer, asker = Answer(500), Asker()
     if fault is None or fault.after or not _replaces(fault):
-        answer, identity = _performed(backend, perform)
+        answer = _performed(backend, perform, asker)
     dropped = False
     if fault and _replaces(fault):
         answer, dropped = _fault_answer(fault, operation), fault.drop
     status = "dropped" if dropped else answer.status
     correlation = request.headers.get("Correlation-Id") or str(uuid.uuid4())
-    backend.counts.answered(operation, status, identity)
+    backend.counts.answered(operation, status, asker.identity)
     backend.log.add(
         {
             "time": backend.clock.now(),
@@ -41,7 +49,7 @@ async def exchange(
             "path": request.path,
             "instance": request.headers.get("Bluemix-Instance"),
             "key": key,
-            "identity": identity,
+            "identity": asker.identity,
             "status": status,
             "fault": fault.id if fault else None,
             "correlation": correlation,
@@ -55,20 +63,20 @@ async def exchange(
     return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
-def _performed(backend: Backend, perform: Perform) -> tuple[Answer, str | None]:
+def _performed(backend: Backend, perform: Perform, asker: Asker) -> Answer:
     try:
-        answer, identity = perform()
+        answer = perform(asker)
     except KeyProtectError as error:
-        answer, identity = kms_error(error), None
+        answer = kms_error(error)
     except IamError as error:
-        answer, identity = iam_error(error), None
+        answer = iam_error(error)
     except Exception as error:  # noqa: BLE001 -- a fault of ours is a 500, as it would be there
-        answer, identity = _broken(error), None
+        answer = _broken(error)
     try:
         backend.save()
     except OSError as error:
-        return _broken(error), identity
-    return answer, identity
+        return _broken(error)
+    return answer
 
 
 def _broken(error: Exception) -> Answer:

@@ -6,12 +6,14 @@ from typing import Any
 
 from key_protect_emulator.backend import Backend
 from key_protect_emulator.http.answers import Answer, plain_json
+from key_protect_emulator.http.exchange import Asker
 from key_protect_emulator.iam import APIKEY, CR_TOKEN, identify
 
 
-def token(backend: Backend, form: Mapping[str, str]) -> tuple[Answer, str]:
+def token(backend: Backend, form: Mapping[str, str], asker: Asker) -> Answer:
     who, grant_type = identify(backend.world, form, time.time())
-    return plain_json(backend.mint.issue(who, backend.issuer, grant_type, backend.clock.now())), who.id
+    asker.identity = who.id
+    return plain_json(backend.mint.issue(who, backend.issuer, grant_type, backend.clock.now()))
 
 
 def jwks(backend: Backend) -> Answer:

@@ -124,7 +124,7 @@ def allowed_ip_port(call: Call) -> Answer:
     return enveloped("allowed_ip_metadata", [{"private_endpoint_port": 8888}])
 
 
-def _bounded(value: Any, name: str, bounds: tuple[int, int]) -> int:
+def _bounded(value: object, name: str, bounds: tuple[int, int]) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not bounds[0] <= value <= bounds[1]:
         raise refusal("INVALID_FIELD_ERR", f"{name} must be from {bounds[0]} to {bounds[1]}", field=name)
     return value

@@ -36,8 +36,9 @@ def create_adapter(call: Call) -> Answer:
     if any(adapter["name"] == name for adapter in call.instance.kmip_adapters.values()):
         raise plain(409, "A KMIP adapter with this name exists already")
     stamp, by = rfc3339(call.now), call.caller.iam_id
-    adapter = {
-        "id": str(uuid.uuid4()),
+    id_ = str(uuid.uuid4())
+    adapter: dict[str, Any] = {
+        "id": id_,
         "name": name,
         "description": text(fields, "description", high=240) or "",
         "profile": "native_1.0",
@@ -48,7 +49,7 @@ def create_adapter(call: Call) -> Answer:
         "updated_by": by,
         "certificates": {},
     }
-    call.instance.kmip_adapters[adapter["id"]] = adapter
+    call.instance.kmip_adapters[id_] = adapter
     return enveloped("kmip_adapter", [_adapter_view(adapter)], 201)
 
 

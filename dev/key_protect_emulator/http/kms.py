@@ -9,7 +9,7 @@ from key_protect_emulator.errors import plain, refusal, unauthorized
 from key_protect_emulator.grants import allows, sees_all
 from key_protect_emulator.http.answers import Answer
 from key_protect_emulator.http.call import Call
-from key_protect_emulator.http.exchange import exchange
+from key_protect_emulator.http.exchange import Asker, exchange
 from key_protect_emulator.http.routes import API, Route, action_route, routes
 from key_protect_emulator.iam import Caller
 from key_protect_emulator.keys import Key
@@ -42,7 +42,7 @@ def _old_action(backend: Backend) -> Endpoint:
         if route is not None:
             return await _serve(backend, request, route)
 
-        def refuse() -> tuple[Answer, str | None]:
+        def refuse(_: Asker) -> Answer:
             raise refusal("INVALID_QUERY_PARAM_ERR", "unknown action", parameter="action")
 
         return await exchange(backend, request, "unknown", None, refuse)
@@ -52,7 +52,7 @@ def _old_action(backend: Backend) -> Endpoint:
 
 def _unknown(backend: Backend) -> Endpoint:
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        def refuse() -> tuple[Answer, str | None]:
+        def refuse(_: Asker) -> Answer:
             raise plain(404, "The path does not exist")
 
         return await exchange(backend, request, "unknown", None, refuse)
@@ -64,12 +64,13 @@ async def _serve(backend: Backend, request: web.Request, route: Route) -> web.St
     body = await request.read()
     instance, key = _addressed(backend, request)
 
-    def perform() -> tuple[Answer, str | None]:
+    def perform(asker: Asker) -> Answer:
         now = backend.clock.now()
-        call = _authorize(backend, request, route, body, now)
-        answer = route.handler(call)
+        caller = backend.mint.verify(request.headers.get("Authorization"), now)
+        asker.identity = caller.identity
+        answer = route.handler(_authorize(backend, request, route, caller, body, now))
         backend.dirty = backend.dirty or route.writes
-        return answer, call.caller.identity
+        return answer
 
     return await exchange(backend, request, route.operation, key.id if instance and key else None, perform)
 
@@ -80,8 +81,9 @@ def _addressed(backend: Backend, request: web.Request) -> tuple[Instance | None,
     return instance, instance.find(name) if instance and name else None
 
 
-def _authorize(backend: Backend, request: web.Request, route: Route, body: bytes, now: float) -> Call:
-    caller = backend.mint.verify(request.headers.get("Authorization"), now)
+def _authorize(
+    backend: Backend, request: web.Request, route: Route, caller: Caller, body: bytes, now: float
+) -> Call:
     if not request.headers.get("Bluemix-Instance"):
         raise plain(400, "The header Bluemix-Instance is required")
     instance, key = _addressed(backend, request)

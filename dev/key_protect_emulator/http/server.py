@@ -6,7 +6,7 @@ from key_protect_emulator.backend import Backend
 from key_protect_emulator.errors import IamError
 from key_protect_emulator.http import control, iam, kms
 from key_protect_emulator.http.answers import Answer
-from key_protect_emulator.http.exchange import exchange
+from key_protect_emulator.http.exchange import Asker, exchange
 
 BODY_LIMIT = 1024 * 1024
 
@@ -23,20 +23,18 @@ def _add_iam(app: web.Application, backend: Backend) -> None:
     async def token(request: web.Request) -> web.StreamResponse:
         form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
-        def perform() -> tuple[Answer, str | None]:
+        def perform(asker: Asker) -> Answer:
             if not form:
                 raise IamError(400, "BXNIM0109E", "Property missing or empty", "The request holds no form.")
-            return iam.token(backend, form)
+            return iam.token(backend, form, asker)
 
         return await exchange(backend, request, "iam.token", None, perform)
 
     async def jwks(request: web.Request) -> web.StreamResponse:
-        return await exchange(backend, request, "iam.keys", None, lambda: (iam.jwks(backend), None))
+        return await exchange(backend, request, "iam.keys", None, lambda _: iam.jwks(backend))
 
     async def discovery(request: web.Request) -> web.StreamResponse:
-        return await exchange(
-            backend, request, "iam.configuration", None, lambda: (iam.discovery(backend), None)
-        )
+        return await exchange(backend, request, "iam.configuration", None, lambda _: iam.discovery(backend))
 
     for path in ("/identity/token", "/oidc/token"):
         app.router.add_route("POST", path, token)
