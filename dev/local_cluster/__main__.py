@@ -8,7 +8,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from local_cluster import boot, go_build
+from local_cluster import boot, go_build, lifeline
 from local_cluster.cluster import Cluster, tell
 from local_cluster.errors import ClusterError
 
@@ -62,18 +62,20 @@ def up(options: argparse.Namespace) -> int:
 
 def down(options: argparse.Namespace) -> int:
     """End a cluster; one that is not there is not an error."""
-    if not options.dir.exists():
+    if not lifeline.is_ours(options.dir):
         tell(f"cluster: there is none in {options.dir}")
-        return 0
-    Cluster.attach(options.dir).stop()
+    elif lifeline.is_alive(options.dir):
+        Cluster.attach(options.dir).stop()
+    else:
+        lifeline.sweep(iter([options.dir]))
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
     """Say which clusters run."""
-    folders = [options.dir] if options.dir else sorted(Path(tempfile.gettempdir()).glob(f"{boot.PREFIX}*"))
+    temporary = sorted(Path(tempfile.gettempdir()).glob(f"{boot.PREFIX}*"))
     alive = False
-    for folder in folders:
+    for folder in [options.dir] if options.dir else filter(lifeline.is_ours, temporary):
         cluster = Cluster.attach(folder)
         alive = cluster.is_alive
         why = f": {cluster.death}" if cluster.death else ""

@@ -160,7 +160,7 @@ def from_kubeconfig(path: Path, environ: Mapping[str, str]) -> Lent:
     ]
     if chosen:
         command.append(f"--context={chosen}")
-    viewed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    viewed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
     if viewed.returncode:
         raise ClusterError(f"OPENSCALE_DEV_KUBECONFIG={path} cannot be read: {viewed.stderr.strip()}")
     document = json.loads(viewed.stdout)

@@ -1,9 +1,13 @@
 """Brings a cluster up: a folder of its own, its files, its processes, and the wait until it is usable."""
 
 import base64
+import contextlib
+import fcntl
+import os
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,29 +20,48 @@ from local_cluster.readiness import ProcessDiedError, Waiter
 
 PREFIX = "openscale-cluster-"
 TRIES = 5
+CLAIMS = 50
 
 
 def make_folder(directory: Path | None) -> tuple[Path, int]:
     """Make a cluster's folder, private to its owner, and take its lock."""
-    lifeline.sweep(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+    temporary = Path(tempfile.gettempdir())
+    lifeline.sweep(temporary.glob(f"{PREFIX}*"))
     if directory is None:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    else:
-        folder = directory.resolve()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))
+        return folder, _claim(folder)
+    folder = directory.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder.parent):
         lifeline.sweep(iter([folder]))  # what a killed supervisor left there
         folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)
         if lifeline.is_alive(folder):
             raise ClusterError(f"a cluster is running in {directory}: attach to it, or stop it first")
         if any(folder.iterdir()):
             raise ClusterError(
                 f"{directory} is not empty: a cluster wants a folder of its own, and removes it"
             )
-    lock = lifeline.claim(folder)
-    if lock is None:
-        raise ClusterError(f"another process is starting a cluster in {folder}")
-    return folder, lock
+        folder.chmod(0o700)
+        return folder, _claim(folder)
+
+
+def _claim(folder: Path) -> int:
+    for _ in range(CLAIMS):
+        if (lock := lifeline.claim(folder)) is not None:
+            return lock
+        time.sleep(lifeline.POLL_SECONDS)  # somebody looked whether it is alive
+    raise ClusterError(f"another process holds {folder}")
+
+
+@contextlib.contextmanager
+def _alone_in(parent: Path) -> Iterator[None]:
+    """Let one process at a time decide about the folders in this one."""
+    descriptor = os.open(parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,10 +97,9 @@ class Cluster:
     def attach(cls, directory: Path) -> Self:
         """Take hold of a cluster that was started there, by any process."""
         folder = directory.resolve()
-        try:
-            record = Record(**json.loads((folder / RECORD).read_bytes()))
-        except FileNotFoundError:
-            raise ClusterError(f"there is no cluster in {directory}") from None
+        if not lifeline.is_ours(folder) or not (folder / RECORD).exists():
+            raise ClusterError(f"there is no cluster in {directory}")
+        record = Record(**json.loads((folder / RECORD).read_bytes()))
         return cls(folder, record)
 
     def __enter__(self) -> Self:

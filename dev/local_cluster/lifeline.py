@@ -1,6 +1,6 @@
 """The starter's end of the line to a cluster's supervisor: launch it, give it orders, end it.
 
-A lock on the file `lock` in the cluster's folder is held by the supervisor alone, from before its
+A lock on one file in the cluster's folder is held by the supervisor alone, from before its
 first process until it is gone: a folder whose lock can be taken has no cluster.
 """
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from local_cluster.errors import ClusterError
 
 SCRIPT = Path(__file__).with_name("supervisor.py")
+LOCK = ".openscale-cluster.lock"
 LOCK_DESCRIPTOR = 3
 OPTION_PREFIXES = ("ETCD_", "GODEBUG")  # the programs would take these as options
 POLL_SECONDS = 0.02
@@ -92,7 +93,7 @@ class Lifeline:
 def claim(folder: Path) -> int | None:
     """Take the folder's lock, or return None when a cluster (or another starter) holds it."""
     with contextlib.suppress(OSError):
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(lock).st_nlink:  # else a sweeper removed it between open and lock
@@ -103,7 +104,7 @@ def claim(folder: Path) -> int | None:
 
 def is_alive(folder: Path) -> bool:
     """Tell whether a supervisor holds the folder."""
-    return (folder / "lock").exists() and not _lock_is_free(folder / "lock")
+    return (folder / LOCK).exists() and not _lock_is_free(folder / LOCK)
 
 
 def death(folder: Path) -> Death | None:
@@ -126,7 +127,7 @@ def tail(log: Path) -> str:
 
 def end(folder: Path, supervisor: int, line: Lifeline | None = None) -> None:
     """End a cluster and wait until its processes and its folder are gone."""
-    with contextlib.suppress(FileNotFoundError), (folder / "lock").open("rb") as lock:
+    with contextlib.suppress(FileNotFoundError), (folder / LOCK).open("rb") as lock:
         if not _is_free(lock.fileno()):
             # A signal, not the line's end alone: a fork of ours may hold the line open too.
             os.kill(supervisor, signal.SIGTERM)  # the lock is held: the number is still its own
@@ -143,11 +144,18 @@ def end(folder: Path, supervisor: int, line: Lifeline | None = None) -> None:
 
 
 def sweep(folders: Iterator[Path]) -> None:
-    """Remove the folders of clusters whose supervisor was itself killed."""
+    """Remove this user's folders of clusters whose supervisor was itself killed."""
     for folder in folders:
-        if (folder / "lock").exists() and (lock := claim(folder)) is not None:
+        if is_ours(folder) and (lock := claim(folder)) is not None:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
+
+
+def is_ours(folder: Path) -> bool:
+    """Tell whether a folder is this user's and a cluster's, alive or dead."""
+    with contextlib.suppress(OSError):
+        return folder.lstat().st_uid == os.getuid() and (folder / LOCK).exists()
+    return False
 
 
 def _lock_is_free(path: Path) -> bool:
