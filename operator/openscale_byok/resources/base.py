@@ -12,6 +12,9 @@ FINALIZER = f"{GROUP}/protected"
 HANDOVER_TYPE = f"{GROUP}/handover"
 HANDOVER_KEY = "password"
 
+READY = '.status.conditions[?(@.type=="Ready")]'
+"""JSON path of the condition Ready, for printer columns."""
+
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 SECRET_KEY = r"^[-._a-zA-Z0-9]+$"  # noqa: S105 -- the shape of a name
 GUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from openscale_byok.resources import crn
 from openscale_byok.resources.base import (
+    READY,
     Credentials,
     InstanceRef,
     Model,
@@ -113,12 +114,12 @@ class RootKeyBinding(Resource):
         ("Instance", ".spec.instanceRef.name", 0, "The instance that it protects."),
         ("Role", ".status.role", 0, "InForce, Standby or Releasing."),
         ("Key", ".status.keyState", 0, "The root key's state in Key Protect."),
-        ("Ready", '.status.conditions[?(@.type=="Ready")].status', 0, "Whether it does its role."),
-        ("Age", ".metadata.creationTimestamp", 0, ""),
-        ("Root Key", ".spec.rootKey.crn", 1, "The root key."),
+        ("Ready", f"{READY}.status", 0, "Whether it does its role."),
+        ("Reason", f"{READY}.reason", 0, "Why it does, or does not."),
+        ("Age", ".metadata.creationTimestamp", 0, "Time since its creation."),
+        ("Message", f"{READY}.message", 1, "What was found and what helps."),
         ("Version", ".status.keyVersion", 1, "The root key's newest version."),
-        ("Reason", '.status.conditions[?(@.type=="Ready")].reason', 1, "Why."),
-        ("Message", '.status.conditions[?(@.type=="Ready")].message', 1, "What was found and what helps."),
+        ("Root Key", ".spec.rootKey.crn", 1, "The root key."),
     )
 
     spec: Annotated[BindingSpec, Field(description="spec says which root key, for which instance.")]

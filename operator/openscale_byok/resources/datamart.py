@@ -5,9 +5,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from openscale_byok.crypto.envelope import Context, Endpoint
-from openscale_byok.resources.base import InstanceRef, Model, Resource, SecretKeyRef, Status, immutable
+from openscale_byok.resources.base import READY, InstanceRef, Model, Resource, SecretKeyRef, Status, immutable
 
 MAX_PASSWORD_BYTES = 4_096
+SOURCE_REMOVED = '.status.conditions[?(@.type=="SourceRemoved")]'
 PASSWORD_FIELD = "spec.database.password"  # noqa: S105 -- the name of a field
 
 
@@ -135,21 +136,11 @@ class DataMart(Resource):
         ("Instance", ".spec.instanceRef.name", 0, "The instance that it belongs to."),
         ("Database", ".spec.database.type", 0, "Type of the database."),
         ("Host", ".spec.database.host", 0, "Host of the database."),
-        (
-            "Ready",
-            '.status.conditions[?(@.type=="Ready")].status',
-            0,
-            "Whether its password is safely sealed.",
-        ),
-        ("Age", ".metadata.creationTimestamp", 0, ""),
-        (
-            "Source",
-            '.status.conditions[?(@.type=="SourceRemoved")].reason',
-            1,
-            "What became of the source Secret.",
-        ),
-        ("Reason", '.status.conditions[?(@.type=="Ready")].reason', 1, "Why."),
-        ("Message", '.status.conditions[?(@.type=="Ready")].message', 1, "What was found and what helps."),
+        ("Ready", f"{READY}.status", 0, "Whether its password is safely sealed."),
+        ("Reason", f"{READY}.reason", 0, "Why it is, or is not."),
+        ("Age", ".metadata.creationTimestamp", 0, "Time since its creation."),
+        ("Source", f"{SOURCE_REMOVED}.reason", 1, "What became of the source Secret."),
+        ("Message", f"{READY}.message", 1, "What was found and what helps."),
     )
 
     spec: Annotated[DataMartSpec, Field(description="spec says which database, of which instance.")]

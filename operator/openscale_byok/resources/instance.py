@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from openscale_byok.resources.base import (
     GUID,
+    READY,
     Credentials,
     Item,
     Model,
@@ -200,15 +201,15 @@ class OpenScaleInstance(Resource):
     SHORT: ClassVar[str] = "osi"
     SELECTABLE: ClassVar[tuple[str, ...]] = (".spec.serviceInstanceId",)
     COLUMNS: ClassVar[tuple[tuple[str, str, int, str], ...]] = (
-        ("Ready", '.status.conditions[?(@.type=="Ready")].status', 0, "Whether everything is as asked for."),
         ("Protection", ".status.protection", 0, "Whose root key is in force."),
         ("Secrets", ".status.secrets.total", 0, "Number of secrets."),
         ("Current", ".status.secrets.current", 0, "Secrets under the active data key."),
         ("Stuck", ".status.secrets.stuck", 0, "Secrets whose data key cannot be unwrapped now."),
-        ("Age", ".metadata.creationTimestamp", 0, ""),
+        ("Ready", f"{READY}.status", 0, "Whether everything is as asked for."),
+        ("Reason", f"{READY}.reason", 0, "Why it is, or is not."),
+        ("Age", ".metadata.creationTimestamp", 0, "Time since its creation."),
+        ("Message", f"{READY}.message", 1, "What was found and what helps."),
         ("Root Key", ".status.properties.userRootKeyCRN", 1, "The customer's root key in force."),
-        ("Reason", '.status.conditions[?(@.type=="Ready")].reason', 1, "Why."),
-        ("Message", '.status.conditions[?(@.type=="Ready")].message', 1, "What was found and what helps."),
     )
 
     spec: Annotated[InstanceSpec, Field(description="spec is what the customer asks for.")]

@@ -170,20 +170,9 @@ def _ordered(node: Node) -> Node:
 
 
 def _column(name: str, path: str, priority: int, description: str) -> dict[str, Any]:
-    if path == ".metadata.creationTimestamp":
-        return {
-            "name": name,
-            "type": "date",
-            "description": description or "Time since its creation.",
-            "jsonPath": path,
-        }
     counted = path.startswith(".status.secrets.")
-    column = {
-        "name": name,
-        "type": "integer" if counted else "string",
-        "description": description,
-        "jsonPath": path,
-    }
+    kind = "date" if path == ".metadata.creationTimestamp" else "integer" if counted else "string"
+    column = {"name": name, "type": kind, "description": description, "jsonPath": path}
     return column | ({"priority": priority} if priority else {})
 
 
