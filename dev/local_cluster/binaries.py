@@ -117,9 +117,7 @@ def find_kubectl(environ: Mapping[str, str]) -> tuple[str, ...] | None:
 
 def downloaded_envtest(environ: Mapping[str, str]) -> Path | None:
     """Find the newest usable binaries in the folder where `setup-envtest` puts them."""
-    home = environ.get("XDG_DATA_HOME") or (
-        f"{environ['HOME']}/.local/share" if environ.get("HOME") else None
-    )
+    home = environ.get("XDG_DATA_HOME") or (f"{environ['HOME']}/.local/share" if environ.get("HOME") else None)
     if home is None:
         return None
     versions: list[tuple[tuple[int, ...], Path]] = []

@@ -38,9 +38,7 @@ def make_folder(directory: Path | None) -> tuple[Path, int]:
         if lifeline.is_alive(folder):
             raise ClusterError(f"a cluster is running in {directory}: attach to it, or stop it first")
         if any(folder.iterdir()):
-            raise ClusterError(
-                f"{directory} is not empty: a cluster wants a folder of its own, and removes it"
-            )
+            raise ClusterError(f"{directory} is not empty: a cluster wants a folder of its own, and removes it")
         folder.chmod(0o700)
         return folder, _claim(folder)
 
@@ -108,9 +106,7 @@ def bring_up(
                 folder / "controller-manager.kubeconfig", url, ca_file, "controllers", identity.controllers
             )
             # Only now: it gives up when the API server is not there within ten seconds.
-            line.start(
-                "kube-controller-manager", control_plane.controller_manager(programs.controller_manager)
-            )
+            line.start("kube-controller-manager", control_plane.controller_manager(programs.controller_manager))
             waiter.until_found("/api/v1/namespaces/default/serviceaccounts/default")
             waiter.until_found("/api/v1/namespaces/default/configmaps/kube-root-ca.crt")
     finally:

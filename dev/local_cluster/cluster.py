@@ -167,9 +167,7 @@ class Cluster:
             check=False,
         )
         if check and done.returncode:
-            raise ClusterError(
-                f"kubectl {' '.join(args)} exited with {done.returncode}: {done.stderr.strip()}"
-            )
+            raise ClusterError(f"kubectl {' '.join(args)} exited with {done.returncode}: {done.stderr.strip()}")
         return done
 
     def token_for(self, namespace: str, service_account: str, *, seconds: int = 3600) -> str:

@@ -94,7 +94,7 @@ class Build:
         return self.binary.with_name(f"{self.binary.name}.{ending}")
 
     def _build(self, go: str, say: Say) -> None:
-        say(f"cluster: building Kubernetes {KUBERNETES} by Go: about five minutes, this first time only")
+        say(f"cluster: building Kubernetes {KUBERNETES} by Go: five to ten minutes, this first time only")
         unfinished = self._beside(str(os.getpid()))
         log = self._beside("log")
         command = [go, "build", "-trimpath", f"-ldflags={LDFLAGS}", "-o", str(unfinished), "."]

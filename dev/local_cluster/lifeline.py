@@ -85,9 +85,7 @@ class Lifeline:
         try:
             os.write(self._orders, json.dumps(order).encode() + b"\n")
         except BrokenPipeError as error:
-            raise ClusterError(
-                f"the cluster's supervisor is gone:\n{tail(self._folder / 'supervisor.log')}"
-            ) from error
+            raise ClusterError(f"the cluster's supervisor is gone:\n{tail(self._folder / 'supervisor.log')}") from error
 
 
 def claim(folder: Path) -> int | None:

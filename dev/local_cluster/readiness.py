@@ -35,9 +35,7 @@ class Waiter:
         self._last = "no answer yet"
         trust = ssl.create_default_context(cafile=folder / "ca.crt")
         trust.load_cert_chain(admin.certificate, admin.key)
-        self._connection = http.client.HTTPSConnection(
-            "127.0.0.1", port, timeout=REQUEST_SECONDS, context=trust
-        )
+        self._connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=REQUEST_SECONDS, context=trust)
 
     def close(self) -> None:
         """Close the connection."""
@@ -62,8 +60,6 @@ class Waiter:
                 last_words = lifeline.tail(self._folder / "supervisor.log")
                 raise ClusterError(f"the cluster's supervisor is gone:\n{last_words}")
             if time.monotonic() > self._deadline:
-                logs = "\n".join(
-                    f"{log.name}:\n{lifeline.tail(log)}" for log in sorted(self._folder.glob("*.log"))
-                )
+                logs = "\n".join(f"{log.name}:\n{lifeline.tail(log)}" for log in sorted(self._folder.glob("*.log")))
                 raise ClusterError(f"the cluster was not ready in time; {path} said {self._last}\n{logs}")
             time.sleep(POLL_SECONDS)

@@ -87,9 +87,7 @@ def test_a_killed_starter_leaves_no_port_process_or_folder(until: Until) -> None
 def test_detached_survives_its_starter_and_is_found_by_its_folder(tmp_path: Path) -> None:
     """Another process finds a detached cluster by its folder alone, uses it, and stops it."""
     folder = tmp_path / "cluster"
-    process, directory, url = start_in_another_process(
-        f"__import__('pathlib').Path({str(folder)!r})", "detached=True"
-    )
+    process, directory, url = start_in_another_process(f"__import__('pathlib').Path({str(folder)!r})", "detached=True")
     kill(process)
     assert directory == folder
     found = Cluster.attach(folder)
@@ -140,12 +138,7 @@ def test_a_port_that_was_taken_meanwhile_is_tried_again(tmp_path: Path) -> None:
         'exec "$BINARY" kube-apiserver "$@"',
     )
     with Cluster.start(tmp_path / "cluster", environ=environ) as cluster:
-        ports = [
-            word
-            for line in tries.read_text().splitlines()
-            for word in line.split()
-            if "--secure-port" in word
-        ]
+        ports = [word for line in tries.read_text().splitlines() for word in line.split() if "--secure-port" in word]
         assert len(ports) == len(set(ports)) == 2
         assert cluster.url.endswith(ports[1].removeprefix("--secure-port="))
         assert cluster.has_controller_manager
@@ -231,9 +224,7 @@ def test_every_request_is_counted_once_it_was_answered(cluster: Cluster) -> None
     cluster.token_for("counted", "default")
     mine = [event for event in audit.requests(cluster.audit_log, start) if event.user == "admin"]
     writes = Counter(
-        (event.verb, event.resource, event.subresource, event.namespace, event.code)
-        for event in mine
-        if event.is_write
+        (event.verb, event.resource, event.subresource, event.namespace, event.code) for event in mine if event.is_write
     )
     assert writes == {
         ("create", "configmaps", "", "counted", 201): 5,
@@ -262,6 +253,26 @@ def test_a_half_written_line_is_left_for_the_next_look(tmp_path: Path) -> None:
     assert len(list(audit.requests(log))) == 1
     log.write_bytes(line + line)
     assert len(list(audit.requests(log, len(line)))) == 1
+
+
+def test_a_lent_cluster_is_used_and_goes_on(cluster: Cluster, tmp_path: Path) -> None:
+    """A cluster of somebody else's is used through a kubeconfig of our own; stopping removes only that."""
+    environ = {
+        **os.environ,
+        "OPENSCALE_DEV_KUBECONFIG": str(cluster.kubeconfig),
+        "OPENSCALE_DEV_CONTEXTS": "openscale-local",
+    }
+    environ.pop("KUBEBUILDER_ASSETS", None)
+    with Cluster.start(tmp_path / "lent", environ=environ) as lent:
+        assert (lent.url, lent.audit_log) == (cluster.url, None)
+        lent.kubectl("create", "serviceaccount", "guest")
+        path = lent.kubeconfig_for_token(lent.token_for("default", "guest"), tmp_path / "guest")
+        who = lent.kubectl(f"--kubeconfig={path}", "auth", "whoami", "--output=json").stdout
+        assert json.loads(who)["status"]["userInfo"]["username"] == "system:serviceaccount:default:guest"
+        with pytest.raises(ClusterError, match="gives no audit log"):
+            Cluster.start(tmp_path / "audited", environ=environ, audit=True)
+    assert not (tmp_path / "lent").exists()
+    assert cluster.kubectl("get", "serviceaccount", "guest", "--output=name").stdout == "serviceaccount/guest\n"
 
 
 def test_the_home_folder_is_not_touched(cluster: Cluster, tmp_path: Path) -> None:

@@ -141,9 +141,7 @@ def test_detached_outlives_its_starter_until_it_is_stopped(
     assert not folder.exists()
 
 
-def test_one_process_that_dies_ends_the_others_and_is_named(
-    tmp_path: Path, until: Until, children: Children
-) -> None:
+def test_one_process_that_dies_ends_the_others_and_is_named(tmp_path: Path, until: Until, children: Children) -> None:
     """The death report has the name, the code and the end of the log; the others are killed."""
     folder, lock = boot.make_folder(tmp_path / "cluster")
     line = lifeline.Lifeline(folder, lock)

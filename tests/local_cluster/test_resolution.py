@@ -98,9 +98,7 @@ def test_nothing_there_and_no_go_says_every_way_out(environ: dict[str, str]) -> 
         assert cure in str(refused.value)
 
 
-def test_assets_without_a_program_are_an_error_not_a_fallback(
-    environ: dict[str, str], tmp_path: Path
-) -> None:
+def test_assets_without_a_program_are_an_error_not_a_fallback(environ: dict[str, str], tmp_path: Path) -> None:
     """Who set KUBEBUILDER_ASSETS wants that and nothing else: what is missing is named."""
     environ["KUBEBUILDER_ASSETS"] = str(programs(tmp_path / "assets", "etcd"))
     cached(environ)
@@ -108,9 +106,7 @@ def test_assets_without_a_program_are_an_error_not_a_fallback(
         resolve(environ)
 
 
-def test_assets_bring_a_controller_manager_only_if_it_is_there(
-    environ: dict[str, str], tmp_path: Path
-) -> None:
+def test_assets_bring_a_controller_manager_only_if_it_is_there(environ: dict[str, str], tmp_path: Path) -> None:
     """envtest ships none, and that is said; a folder that has one is used whole."""
     folder = programs(tmp_path / "assets", *PROGRAMS)
     environ["KUBEBUILDER_ASSETS"] = str(folder)
@@ -175,9 +171,7 @@ def test_a_real_kubectl_reduces_a_kubeconfig_to_the_chosen_context(tmp_path: Pat
         "current-context": "production",
         "clusters": clusters,
         "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [
-            {"name": entry["name"], "context": {"cluster": entry["name"], "user": "u"}} for entry in clusters
-        ],
+        "contexts": [{"name": entry["name"], "context": {"cluster": entry["name"], "user": "u"}} for entry in clusters],
     }
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(document))
