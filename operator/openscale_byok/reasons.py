@@ -19,6 +19,7 @@ class Reason(StrEnum):
     STANDBY = "Standby"
     KEY_ACTIVE = "KeyActive"
     SOURCE_KEPT = "SourceKept"
+    SOURCE_GONE = "SourceGone"
     HANDED_OVER = "HandedOver"
     NOTHING_TO_PROTECT = "NothingToProtect"
 
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     INSTANCE_NOT_FOUND = "InstanceNotFound"
     CHECKING_KEY = "CheckingKey"
     WAITING_FOR_ROOT_KEY = "WaitingForRootKey"
+    NO_ROOT_KEY = "NoRootKey"
     SEALING = "Sealing"
     CHECKING_SEAL = "CheckingSeal"
     RE_ENCRYPTING = "ReEncrypting"
@@ -50,10 +52,10 @@ class Reason(StrEnum):
     ROOT_KEY_CHANGED = "RootKeyChanged"
 
     # A person must act: the source.
-    SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105 -- a reason, not a secret
-    PASSWORD_EMPTY = "PasswordEmpty"  # noqa: S105 -- a reason, not a secret
-    PASSWORD_TOO_LONG = "PasswordTooLong"  # noqa: S105 -- a reason, not a secret
-    PASSWORD_NOT_TEXT = "PasswordNotText"  # noqa: S105 -- a reason, not a secret
+    SECRET_KEY_MISSING = "SecretKeyMissing"
+    PASSWORD_EMPTY = "PasswordEmpty"
+    PASSWORD_TOO_LONG = "PasswordTooLong"
+    PASSWORD_NOT_TEXT = "PasswordNotText"
     HANDOVER_NOT_EXCLUSIVE = "HandoverNotExclusive"
 
     # A person must act: the root key.
@@ -68,7 +70,7 @@ class Reason(StrEnum):
     ENDPOINT_NOT_ALLOWED = "EndpointNotAllowed"
     ROOT_KEY_NOT_ALLOWED = "RootKeyNotAllowed"
     TRUSTED_PROFILE_OFF = "TrustedProfileOff"
-    NO_ROOT_KEY = "NoRootKey"
+    NO_BINDING = "NoBinding"
     GLOBAL_KEY_VERSION_MISSING = "GlobalKeyVersionMissing"
 
     # A person must act: what is stored.
@@ -111,6 +113,7 @@ TABLE: dict[Reason, Row] = {
     Reason.STANDBY: _well("usable, and waiting for the binding in force to be deleted"),
     Reason.KEY_ACTIVE: _well("Key Protect says that the root key is active"),
     Reason.SOURCE_KEPT: _well("the source Secret still holds a plain copy, which no root key can revoke"),
+    Reason.SOURCE_GONE: _well("the source Secret was deleted by its owner after its password was sealed"),
     Reason.HANDED_OVER: _well("the source was deleted once its password was safely sealed"),
     Reason.NOTHING_TO_PROTECT: _well("no secret and no binding yet"),
     Reason.SUSPENDED: _well("spec.suspend is true: nothing is written"),
@@ -152,7 +155,8 @@ TABLE: dict[Reason, Row] = {
     Reason.ENDPOINT_NOT_ALLOWED: _act("the endpoint is not on the operator's allow-list"),
     Reason.ROOT_KEY_NOT_ALLOWED: _act("the operator's allow-list does not let this namespace use this root key"),
     Reason.TRUSTED_PROFILE_OFF: _act("trusted profiles are switched off in this operator"),
-    Reason.NO_ROOT_KEY: _act("no root key is bound, and the global key is forbidden here"),
+    Reason.NO_ROOT_KEY: _wait("no root key is bound, and the global key is forbidden here"),
+    Reason.NO_BINDING: _act("no binding in this namespace names the root key that wrapped this data key"),
     Reason.GLOBAL_KEY_VERSION_MISSING: _act("a version of the global key that is named here is missing"),
     Reason.CONFLICT: _act("another instance claims the same service instance id"),
     Reason.TAMPERED: _act("the stored envelope or wrapped key does not verify"),

@@ -16,7 +16,7 @@ READY = '.status.conditions[?(@.type=="Ready")]'
 """JSON path of the condition Ready, for printer columns."""
 
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-SECRET_KEY = r"^[-._a-zA-Z0-9]+$"  # noqa: S105 -- the shape of a name
+SECRET_KEY = r"^[-._a-zA-Z0-9]+$"
 GUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
@@ -42,9 +42,7 @@ class Item(Model):
     model_config = ConfigDict(extra="allow")
 
 
-def rule(
-    expression: str, message: str, *, path: str = "", reason: str = "FieldValueInvalid"
-) -> dict[str, Any]:
+def rule(expression: str, message: str, *, path: str = "", reason: str = "FieldValueInvalid") -> dict[str, Any]:
     """A CEL rule that the API server enforces, with the message that people get to read."""
     found = {"rule": expression, "message": message, "reason": reason}
     return found | ({"fieldPath": path} if path else {})
@@ -92,9 +90,7 @@ class Meta(Model):
 class Condition(Item):
     """One metav1.Condition."""
 
-    type: Annotated[
-        str, Field(description="type of the condition, in CamelCase.", min_length=1, max_length=316)
-    ]
+    type: Annotated[str, Field(description="type of the condition, in CamelCase.", min_length=1, max_length=316)]
     status: Annotated[Literal["True", "False", "Unknown"], Field(description="status of the condition.")]
     observed_generation: Annotated[
         int, Field(description="observedGeneration is the metadata.generation that this was found for.", ge=0)
@@ -116,9 +112,7 @@ class Condition(Item):
             pattern=r"^[A-Za-z]+$",
         ),
     ]
-    message: Annotated[
-        str, Field(description="message says what was found and what helps.", max_length=4096)
-    ] = ""
+    message: Annotated[str, Field(description="message says what was found and what helps.", max_length=4096)] = ""
 
 
 class Status(Model):
@@ -135,8 +129,7 @@ class Status(Model):
     observed_generation: Annotated[
         int,
         Field(
-            description="observedGeneration is the metadata.generation that was last acted on; "
-            "-1: not seen yet.",
+            description="observedGeneration is the metadata.generation that was last acted on; -1: not seen yet.",
             ge=-1,
         ),
     ] = -1
@@ -168,9 +161,7 @@ class SecretKeyRef(Model):
             pattern=DNS_SUBDOMAIN,
         ),
     ]
-    key: Annotated[
-        str, Field(description="key inside the Secret.", min_length=1, max_length=253, pattern=SECRET_KEY)
-    ]
+    key: Annotated[str, Field(description="key inside the Secret.", min_length=1, max_length=253, pattern=SECRET_KEY)]
 
 
 class TrustedProfile(Model):
@@ -214,9 +205,7 @@ class Credentials(Model):
     ] = None
     trusted_profile: Annotated[
         TrustedProfile | None,
-        Field(
-            description="trustedProfile is an IAM trusted profile; off unless the operator's owner allows it."
-        ),
+        Field(description="trustedProfile is an IAM trusted profile; off unless the operator's owner allows it."),
     ] = None
 
 

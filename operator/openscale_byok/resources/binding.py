@@ -18,9 +18,7 @@ from openscale_byok.resources.base import (
 )
 
 Role = Literal["InForce", "Standby", "Releasing"]
-_IMMUTABLE = (
-    "may not be changed; create a second RootKeyBinding and delete this one: everything moves straight over"
-)
+_IMMUTABLE = "may not be changed; create a second RootKeyBinding and delete this one: everything moves straight over"
 
 
 class RootKey(Model):
@@ -123,9 +121,7 @@ class RootKeyBinding(Resource):
     )
 
     spec: Annotated[BindingSpec, Field(description="spec says which root key, for which instance.")]
-    status: Annotated[BindingStatus, Field(description="status is what the operator found.")] = (
-        BindingStatus()
-    )
+    status: Annotated[BindingStatus, Field(description="status is what the operator found.")] = BindingStatus()
 
     @property
     def root_key(self) -> str:

@@ -19,8 +19,7 @@ NOT_AN_INSTANCE = (
     "(Key Protect's console shows it in the key's details)"
 )
 NOT_A_ROOT_KEY = (
-    "must be the CRN of a root key: "
-    "crn:v1:bluemix:public:kms:<region>:a/<account>:<Key Protect instance>:key:<key id>"
+    "must be the CRN of a root key: crn:v1:bluemix:public:kms:<region>:a/<account>:<Key Protect instance>:key:<key id>"
 )
 
 

@@ -9,7 +9,7 @@ from openscale_byok.resources.base import READY, InstanceRef, Model, Resource, S
 
 MAX_PASSWORD_BYTES = 4_096
 SOURCE_REMOVED = '.status.conditions[?(@.type=="SourceRemoved")]'
-PASSWORD_FIELD = "spec.database.password"  # noqa: S105 -- the name of a field
+PASSWORD_FIELD = "spec.database.password"
 
 
 class Password(Model):
@@ -32,9 +32,7 @@ class Password(Model):
 class Database(Model):
     """The data mart's database."""
 
-    type: Annotated[
-        Literal["PostgreSQL", "Db2"], Field(description="type of the database: PostgreSQL or Db2.")
-    ]
+    type: Annotated[Literal["PostgreSQL", "Db2"], Field(description="type of the database: PostgreSQL or Db2.")]
     host: Annotated[
         str,
         Field(
@@ -78,9 +76,7 @@ class SealedSource(Model):
 
     uid: Annotated[str, Field(description="uid of the Secret.", max_length=128)]
     resource_version: Annotated[str, Field(description="resourceVersion of the Secret.", max_length=128)]
-    handover: Annotated[
-        bool, Field(description="handover: whether its type lets the operator delete it.")
-    ] = False
+    handover: Annotated[bool, Field(description="handover: whether its type lets the operator delete it.")] = False
 
 
 class SealedPassword(Model):
@@ -96,9 +92,7 @@ class SealedPassword(Model):
             max_length=32_768,
         ),
     ]
-    source: Annotated[SealedSource | None, Field(description="source that the password was read from.")] = (
-        None
-    )
+    source: Annotated[SealedSource | None, Field(description="source that the password was read from.")] = None
     sealed_time: Annotated[
         str,
         Field(
@@ -110,8 +104,7 @@ class SealedPassword(Model):
     stuck_under: Annotated[
         str | None,
         Field(
-            description="stuckUnder names the active data key at the time when this was found "
-            "impossible to open.",
+            description="stuckUnder names the active data key at the time when this was found impossible to open.",
             max_length=43,
         ),
     ] = None
@@ -144,9 +137,9 @@ class DataMart(Resource):
     )
 
     spec: Annotated[DataMartSpec, Field(description="spec says which database, of which instance.")]
-    status: Annotated[
-        DataMartStatus, Field(description="status holds the sealed password and how it stands.")
-    ] = DataMartStatus()
+    status: Annotated[DataMartStatus, Field(description="status holds the sealed password and how it stands.")] = (
+        DataMartStatus()
+    )
 
     @property
     def instance_key(self) -> tuple[str, str]:

@@ -118,9 +118,7 @@ class Secrets(Model):
 
     total: Annotated[int, Field(description="total number of secrets of this instance.", ge=0)] = 0
     current: Annotated[int, Field(description="current: sealed under the Active data key.", ge=0)] = 0
-    stale: Annotated[
-        int, Field(description="stale: sealed under a former data key, or not yet sealed.", ge=0)
-    ] = 0
+    stale: Annotated[int, Field(description="stale: sealed under a former data key, or not yet sealed.", ge=0)] = 0
     stuck: Annotated[int, Field(description="stuck: their data key cannot be unwrapped now.", ge=0)] = 0
 
 
@@ -151,8 +149,7 @@ class InstanceSpec(Model):
     data_key_revision: Annotated[
         int,
         Field(
-            description="dataKeyRevision: raise it for a new data key; everything is re-encrypted. "
-            "Never lowered.",
+            description="dataKeyRevision: raise it for a new data key; everything is re-encrypted. Never lowered.",
             ge=0,
             le=2**31 - 1,
             json_schema_extra=rules(
@@ -213,9 +210,9 @@ class OpenScaleInstance(Resource):
     )
 
     spec: Annotated[InstanceSpec, Field(description="spec is what the customer asks for.")]
-    status: Annotated[
-        InstanceStatus, Field(description="status is what the operator found and recorded.")
-    ] = InstanceStatus()
+    status: Annotated[InstanceStatus, Field(description="status is what the operator found and recorded.")] = (
+        InstanceStatus()
+    )
 
     @property
     def properties(self) -> Properties:

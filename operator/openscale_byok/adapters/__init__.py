@@ -1,0 +1,1 @@
+"""The ports' other side: Key Protect, IAM, the global key, the cluster."""

@@ -1,0 +1,265 @@
+"""The cluster behind the ports `Store` and `SourceReader`: the only module that imports `kubernetes`.
+
+Every write is a JSON merge patch with the resourceVersion that was read, so the API server refuses it
+(409) if the object is another by now. 429 and its Retry-After are honoured once, here; everything else is
+for the engine to try again.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from openscale_byok.core.source import Source
+from openscale_byok.errors import Changed, Missing, Refused, Unavailable
+from openscale_byok.ports import Listing
+from openscale_byok.reasons import TABLE, Reason
+from openscale_byok.resources import (
+    API_VERSION,
+    GROUP,
+    KINDS,
+    VERSION,
+    DataMart,
+    Meta,
+    OpenScaleInstance,
+    RootKeyBinding,
+)
+
+FIELD_MANAGER = "openscale-byok"
+PAGE = 500
+TIMEOUT_SECONDS = 30.0
+_MERGE_PATCH = "application/merge-patch+json"
+_PLURAL = {kind.KIND: kind.PLURAL for kind in KINDS}
+
+
+class Cluster:
+    """The API server, as our rights let us see it."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+        self._base = api.configuration.host
+        self._event_number = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, connections: int) -> AsyncIterator["Cluster"]:
+        """Connect as kubectl would: in a pod by its ServiceAccount, elsewhere by KUBECONFIG.
+
+        Raises:
+            Refused: there is no usable configuration.
+        """
+        settings = client.Configuration()
+        # The default would read ~/.netrc and proxies for each request, and might send what it finds there.
+        settings.client_session_kwargs = {"trust_env": False}
+        settings.connection_pool_maxsize = connections
+        try:
+            config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            try:
+                await config.load_kube_config(  # type: ignore[no-untyped-call]
+                    client_configuration=settings, persist_config=False
+                )
+            except (config.ConfigException, OSError) as error:
+                text = f"no cluster: neither a pod's ServiceAccount nor KUBECONFIG ({type(error).__name__})"
+                raise Refused(Reason.CLUSTER_UNAVAILABLE, text) from None
+        settings.retries = False
+        async with client.ApiClient(configuration=settings) as api:
+            yield cls(api)
+
+    # Store --------------------------------------------------------------------------------------------
+
+    async def instance(self, namespace: str, name: str) -> OpenScaleInstance:
+        """See `ports.Store`."""
+        return OpenScaleInstance.of(await self._call("GET", _path(OpenScaleInstance.PLURAL, namespace, name)))
+
+    async def instances(self) -> Listing[OpenScaleInstance]:
+        """See `ports.Store`."""
+        version, items = await self._list(_path(OpenScaleInstance.PLURAL), "")
+        return Listing(version, tuple(OpenScaleInstance.of(raw) for raw in items))
+
+    async def bindings(self, namespace: str, instance: str) -> Listing[RootKeyBinding]:
+        """See `ports.Store`."""
+        version, items = await self._list(_path(RootKeyBinding.PLURAL, namespace), instance)
+        return Listing(version, tuple(RootKeyBinding.of(raw) for raw in items))
+
+    async def datamarts(self, namespace: str, instance: str) -> Listing[DataMart]:
+        """See `ports.Store`."""
+        version, items = await self._list(_path(DataMart.PLURAL, namespace), instance)
+        return Listing(version, tuple(DataMart.of(raw) for raw in items))
+
+    async def patch_status(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> dict[str, Any]:
+        """See `ports.Store`."""
+        body = {"metadata": {"resourceVersion": meta.resource_version}, "status": status}
+        return await self._patch(_path(_PLURAL[kind], meta.namespace, meta.name) + "/status", body)
+
+    async def patch_finalizers(self, kind: str, meta: Meta, finalizers: Sequence[str]) -> dict[str, Any]:
+        """See `ports.Store`."""
+        body = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": list(finalizers)}}
+        return await self._patch(_path(_PLURAL[kind], meta.namespace, meta.name), body)
+
+    async def announce(self, kind: str, meta: Meta, reason: Reason, message: str) -> None:
+        """See `ports.Store`. In a namespace that is being deleted the API server answers 403: so be it."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        body = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{meta.name[:200]}.", "namespace": meta.namespace},
+            "eventTime": now,
+            "reportingController": GROUP,
+            "reportingInstance": FIELD_MANAGER,
+            "action": "Reconcile",
+            "type": TABLE[reason].event,
+            "reason": reason.value,
+            "note": message[:1024],
+            "regarding": {
+                "apiVersion": API_VERSION,
+                "kind": kind,
+                "namespace": meta.namespace,
+                "name": meta.name,
+                "uid": meta.uid,
+            },
+        }
+        path = f"/apis/events.k8s.io/v1/namespaces/{quote(meta.namespace, safe='')}/events"
+        try:
+            await self._call("POST", path, body)
+        except (Refused, Unavailable, Missing):
+            return
+
+    async def serves_our_kinds(self) -> list[str]:
+        """Which of our kinds the API server does not serve, with their status. kopf would only warn, and be blind."""
+        try:
+            found = await self._call("GET", f"/apis/{GROUP}/{VERSION}")
+        except Missing:
+            found = {"resources": []}
+        served = {resource["name"] for resource in found["resources"]}
+        return [kind.KIND for kind in KINDS if not {kind.PLURAL, f"{kind.PLURAL}/status"} <= served]
+
+    # SourceReader -------------------------------------------------------------------------------------
+
+    async def read(self, namespace: str, name: str) -> Source:
+        """See `ports.SourceReader`."""
+        raw = await self._call("GET", _secret(namespace, name), secret=f"Secret {name}")
+        meta = raw["metadata"]
+        values = {key: base64.b64decode(value) for key, value in (raw.get("data") or {}).items()}
+        return Source(meta["uid"], meta["resourceVersion"], raw.get("type") or "Opaque", values)
+
+    async def delete(self, namespace: str, name: str, uid: str, resource_version: str) -> None:
+        """See `ports.SourceReader`."""
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        await self._call("DELETE", _secret(namespace, name), body, secret=f"Secret {name}")
+
+    async def create_secret(self, namespace: str, name: str, values: Mapping[str, bytes]) -> Source:
+        """Create a Secret of ours. `Changed` where one of this name exists."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/part-of": "openscale-byok"}},
+            "type": "Opaque",
+            "data": {key: base64.b64encode(value).decode("ascii") for key, value in values.items()},
+        }
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/secrets"
+        raw = await self._call("POST", path, body, secret=f"Secret {name}")
+        return Source(raw["metadata"]["uid"], raw["metadata"]["resourceVersion"], "Opaque", dict(values))
+
+    async def service_account_token(self, namespace: str, name: str, audience: str) -> str:
+        """A short-lived token of a ServiceAccount (TokenRequest), for IAM's cr-token grant."""
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [audience], "expirationSeconds": 3600},
+        }
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/serviceaccounts/{quote(name, safe='')}/token"
+        raw = await self._call("POST", path, body, secret=f"ServiceAccount {name}")
+        return str(raw["status"]["token"])
+
+    # HTTP ---------------------------------------------------------------------------------------------
+
+    async def _list(self, path: str, instance: str) -> tuple[int, list[dict[str, Any]]]:
+        """A list from the API server's own storage, not from its cache: resourceVersion unset means that."""
+        query = {"limit": str(PAGE)}
+        if instance:
+            query["fieldSelector"] = f"spec.instanceRef.name={instance}"
+        items: list[dict[str, Any]] = []
+        while True:
+            page = await self._call("GET", f"{path}?{urlencode(query)}")
+            items += page["items"]
+            following = page["metadata"].get("continue")
+            if not following:
+                # The later pages of one list show the state of the first.
+                return int(page["metadata"]["resourceVersion"]), items
+            query["continue"] = following
+
+    async def _patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._call("PATCH", f"{path}?fieldManager={FIELD_MANAGER}", body)
+
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, secret: str = ""
+    ) -> dict[str, Any]:
+        for last in (False, True):
+            status, raw, retry_after = await self._send(method, path, body)
+            if status < 300:
+                return json.loads(raw)  # type: ignore[no-any-return] # JSON of the API server
+            if status == 429 and retry_after is not None and not last:
+                await asyncio.sleep(min(retry_after, 10.0))
+                continue
+            break
+        raise _error(status, path, secret, retry_after)
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes, float | None]:
+        headers = {
+            "Accept": "application/json",
+            "User-Agent": FIELD_MANAGER,
+            "Content-Type": _MERGE_PATCH if method == "PATCH" else "application/json",
+        }
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        try:
+            answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
+                method, self._base + path, headers=headers, body=body, _request_timeout=TIMEOUT_SECONDS
+            )
+            return answer.status, await answer.read(), _seconds(answer.headers.get("Retry-After"))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            text = f"the API server cannot be reached ({type(error).__name__})"
+            raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
+
+
+def _error(status: int, path: str, secret: str, retry_after: float | None) -> Refused | Unavailable | Missing:
+    # The body is left out: a Status message may quote what was sent.
+    what = secret or path.split("?", maxsplit=1)[0].removeprefix(f"/apis/{GROUP}/{VERSION}")
+    if status == 404:
+        return Missing(Reason.CHANGED_MEANWHILE, f"{what} does not exist")
+    if status in (409, 410):
+        return Changed(Reason.CHANGED_MEANWHILE, f"{what} changed since it was read")
+    if status in (401, 403) and secret:
+        text = f"the operator may not read {what} here; its owner grants that with a RoleBinding in this namespace"
+        return Unavailable(Reason.SECRET_FORBIDDEN, text)
+    if status in (400, 413, 422):
+        return Refused(Reason.INVALID_OBJECT, f"the API server refuses {what} (status {status})")
+    text = f"the API server answers {status} for {what}"
+    return Unavailable(Reason.CLUSTER_UNAVAILABLE, text, retry_after=retry_after)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else max(0.0, float(text))
+    except ValueError:
+        return None
+
+
+def _path(plural: str, namespace: str = "", name: str = "") -> str:
+    path = f"/apis/{GROUP}/{VERSION}"
+    if namespace:
+        path += f"/namespaces/{quote(namespace, safe='')}"
+    path += f"/{plural}"
+    return f"{path}/{quote(name, safe='')}" if name else path
+
+
+def _secret(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/secrets/{quote(name, safe='')}"

@@ -1,0 +1,77 @@
+"""One HTTP exchange with IBM: bounded in time and size, never redirected, its body never in an error."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from openscale_byok.errors import Unavailable
+from openscale_byok.reasons import Reason
+
+TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+MAX_BODY = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. The body is only for reading codes and the fields that we know."""
+
+    status: int
+    json: Any
+    correlation_id: str
+    retry_after: float | None
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status})"
+
+
+def open_session() -> aiohttp.ClientSession:
+    """A session that takes nothing from the environment: no proxy, no netrc, no cookies."""
+    return aiohttp.ClientSession(
+        timeout=TIMEOUT, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), raise_for_status=False
+    )
+
+
+async def exchange(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    *,
+    unreachable: Reason,
+    **request: Any,  # noqa: ANN401 -- aiohttp's own arguments
+) -> Answer:
+    """Send a request and read the whole answer.
+
+    Raises:
+        Unavailable: no complete answer came, or none that we could read.
+    """
+    import json
+
+    try:
+        async with session.request(method, url, allow_redirects=False, **request) as answer:
+            raw = await answer.content.read(MAX_BODY + 1)
+            status, headers = answer.status, answer.headers
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        text = f"{_host(url)} cannot be reached ({type(error).__name__})"
+        raise Unavailable(unreachable, text) from None
+    retry_after = _seconds(headers.get("Retry-After"))
+    if len(raw) > MAX_BODY or status >= 500 or status == 429 or 300 <= status < 400:
+        raise Unavailable(unreachable, f"{_host(url)} answers {status}", retry_after=retry_after)
+    try:
+        body = json.loads(raw) if raw else None
+    except ValueError:
+        if status < 300:
+            raise Unavailable(unreachable, f"{_host(url)} answers {status} with something else than JSON") from None
+        body = None
+    return Answer(status, body, headers.get("Correlation-Id", ""), retry_after)
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2]
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else max(0.0, float(text))
+    except ValueError:
+        return None

@@ -1,0 +1,107 @@
+"""IAM: an access token for an API key or a trusted profile, kept until most of its life is over.
+
+Source: IBM Cloud IAM Identity Services API, "Create an IAM access token".
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from openscale_byok.adapters.http import exchange
+from openscale_byok.errors import Refused, Unavailable
+from openscale_byok.reasons import Reason
+
+FRESH_FRACTION = 0.8
+"""A token is renewed once this part of its life is over, as IBM's own SDK does."""
+
+Form = Mapping[str, str]
+
+
+def api_key_form(api_key: str) -> Form:
+    """The form of the API-key grant."""
+    return {
+        "grant_type": "urn:ibm:params:oauth:grant-type:apikey",
+        "apikey": api_key,
+        "response_type": "cloud_iam",
+    }
+
+
+def trusted_profile_form(cr_token: str, profile_id: str) -> Form:
+    """The form of the compute-resource grant."""
+    return {
+        "grant_type": "urn:ibm:params:oauth:grant-type:cr-token",
+        "cr_token": cr_token,
+        "profile_id": profile_id,
+    }
+
+
+@dataclass(slots=True)
+class _Kept:
+    token: str = field(repr=False)
+    fresh_until: float
+    expires: float
+
+
+class Iam:
+    """Tokens by what they were asked with. The secret itself is not kept: a digest of it is the key."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._session = session
+        self._url = f"{url.rstrip('/')}/identity/token"
+        self._now = now
+        self._kept: dict[str, _Kept] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def token(self, form: Callable[[], Awaitable[Form]], who: str, *, fresh: bool = False) -> str:
+        """An access token.
+
+        Args:
+            form: reads the credentials; called only when a token must be asked for.
+            who: names credentials and their version, so that changed ones do not meet an old token.
+            fresh: the token at hand was refused: ask for another.
+
+        Raises:
+            Refused: IAM says no (400, 401, 403).
+            Unavailable: no answer.
+        """
+        at = hashlib.sha256(who.encode()).hexdigest()
+        async with self._locks.setdefault(at, asyncio.Lock()):
+            kept = self._kept.get(at)
+            if kept is not None and not fresh and self._now() < kept.fresh_until:
+                return kept.token
+            try:
+                kept = await self._ask(await form())
+            except Unavailable:
+                if kept is not None and not fresh and self._now() < kept.expires:
+                    return kept.token  # IAM is away, and this one is still good
+                raise
+            except Refused:
+                self._kept.pop(at, None)
+                raise
+            self._kept[at] = kept
+            return kept.token
+
+    async def _ask(self, form: Form) -> _Kept:
+        answer = await exchange(
+            self._session,
+            "POST",
+            self._url,
+            unreachable=Reason.IAM_UNAVAILABLE,
+            data=dict(form),
+            headers={"Accept": "application/json"},
+        )
+        if answer.status != 200:
+            code = answer.json.get("errorCode", "") if isinstance(answer.json, dict) else ""
+            code = code if isinstance(code, str) and code.isalnum() and len(code) < 32 else ""
+            text = f"IAM refuses the credentials (status {answer.status}{f', {code}' if code else ''}); give a valid API key"
+            raise Refused(Reason.CREDENTIALS_REFUSED, text)
+        try:
+            token, life = str(answer.json["access_token"]), float(answer.json["expires_in"])
+        except (KeyError, TypeError, ValueError):
+            raise Unavailable(Reason.IAM_UNAVAILABLE, "IAM answers without a token") from None
+        now = self._now()
+        return _Kept(token, now + life * FRESH_FRACTION, now + life - 10)

@@ -1,0 +1,170 @@
+"""A root key in IBM Key Protect, behind the port `Kms`.
+
+Source: IBM Key Protect API v2. Bodies of wrap, unwrap and rewrap are flat; everything else is enveloped. A
+missing permission is 401, not 403, so a 401 is believed only after one fresh token.
+"""
+
+import base64
+import binascii
+import json
+import uuid
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import aiohttp
+
+from openscale_byok.adapters.http import Answer, exchange
+from openscale_byok.core.key_state import KeyLook, KeyState
+from openscale_byok.crypto.data_key import KEY_BYTES, DataKey
+from openscale_byok.errors import Refused, Unavailable
+from openscale_byok.ports import Aad, WrappedKey
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import RootKeyCRN
+
+_STATES = {1: KeyState.ACTIVE, 2: KeyState.SUSPENDED, 3: KeyState.DEACTIVATED, 5: KeyState.DESTROYED}
+
+
+class Tokens(Protocol):
+    """Where access tokens come from."""
+
+    async def token(self, *, fresh: bool = False, look: bool = False) -> str:
+        """An access token. *fresh*: the one at hand was refused. *look*: read the credentials anew."""
+        ...
+
+
+class KeyProtectKey:
+    """One root key of Key Protect, used with one set of credentials."""
+
+    def __init__(self, session: aiohttp.ClientSession, crn: RootKeyCRN, endpoint: str, tokens: Tokens) -> None:
+        self._session = session
+        self._crn = crn
+        self._url = f"{endpoint.rstrip('/')}/api/v2/keys/{quote(crn.key, safe='')}"
+        self._tokens = tokens
+
+    async def generate(self, aad: Aad) -> tuple[DataKey, WrappedKey]:
+        """See `ports.Kms`: a wrap without plaintext makes Key Protect generate the data key."""
+        body = await self._act("wrap", {"aad": list(aad)})
+        return _data_key(body), _wrapped(body, "keyVersion")
+
+    async def unwrap(self, ciphertext: str, aad: Aad) -> DataKey:
+        """See `ports.Kms`."""
+        return _data_key(await self._act("unwrap", {"ciphertext": ciphertext, "aad": list(aad)}))
+
+    async def rewrap(self, ciphertext: str, aad: Aad) -> WrappedKey:
+        """See `ports.Kms`. ``keyVersion`` is the version that was sent; ``rewrappedKeyVersion`` what came back."""
+        body = await self._act("rewrap", {"ciphertext": ciphertext, "aad": list(aad)})
+        return _wrapped(body, "rewrappedKeyVersion")
+
+    async def look(self) -> KeyLook:
+        """See `ports.Kms`. Asks for the metadata, for which the Reader role is enough."""
+        answer = await self._send("GET", "/metadata", None, look=True)
+        if answer.status != 200:
+            raise self._refusal(answer)
+        try:
+            key = answer.json["resources"][0]
+            state = _STATES[key["state"]]
+            version = str((key.get("keyVersion") or {}).get("id", ""))
+        except (KeyError, IndexError, TypeError):
+            raise Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "Key Protect's metadata has no state") from None
+        if key.get("extractable"):
+            text = "rootKey.crn: this is a standard key, which cannot wrap; name a root key (extractable: false)"
+            raise Refused(Reason.KEY_NOT_ROOT, text)
+        until = key.get("restoreExpirationDate") if state is KeyState.DESTROYED else key.get("expirationDate")
+        return KeyLook(state, version, _date(until))
+
+    async def _act(self, action: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 -- JSON
+        answer = await self._send("POST", f"/actions/{action}", body)
+        if answer.status == 200 and isinstance(answer.json, dict):
+            return answer.json
+        if answer.status in (409, 410, 422) and _code(answer) != "UNPROCESSABLE_CIPHERTEXT_ERR":
+            # The status alone does not tell the state: the metadata does.
+            raise by_state(await self.look(), action)
+        raise self._refusal(answer)
+
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None, *, look: bool = False) -> Answer:
+        answer = await self._once(method, path, body, await self._tokens.token(look=look))
+        if answer.status == 401:
+            # Also what an expired token looks like. One fresh one; a second 401 is a clear no.
+            answer = await self._once(method, path, body, await self._tokens.token(fresh=True))
+        return answer
+
+    async def _once(self, method: str, path: str, body: dict[str, Any] | None, token: str) -> Answer:
+        headers = {
+            "Accept": "application/json",
+            "Authorization": f"Bearer {token}",
+            "Bluemix-Instance": self._crn.instance,
+            "Correlation-Id": str(uuid.uuid4()),
+        }
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return await exchange(
+            self._session,
+            method,
+            self._url + path,
+            unreachable=Reason.KEY_PROTECT_UNAVAILABLE,
+            headers=headers,
+            data=None if body is None else json.dumps(body),
+        )
+
+    def _refusal(self, answer: Answer) -> Refused:
+        at = f" (correlation id {answer.correlation_id})" if _plain(answer.correlation_id) else ""
+        if answer.status == 404:
+            text = f"rootKey.crn: Key Protect does not know this key in this instance, or it was purged{at}"
+            return Refused(Reason.KEY_NOT_FOUND, text)
+        if answer.status in (401, 403):
+            text = f"Key Protect refuses these credentials for this root key: grant them the role Reader on it{at}"
+            return Refused(Reason.NOT_AUTHORIZED, text)
+        if _code(answer) == "UNPROCESSABLE_CIPHERTEXT_ERR":
+            text = f"the wrapped data key is not one of this root key for this instance{at}"
+            return Refused(Reason.TAMPERED, text)
+        if _code(answer) == "KEY_ROOT_REQ_ERR":
+            return Refused(Reason.KEY_NOT_ROOT, f"rootKey.crn: this is a standard key, which cannot wrap{at}")
+        text = f"Key Protect refuses with status {answer.status} {_code(answer)}{at}"
+        return Refused(Reason.NOT_AUTHORIZED, text)
+
+
+def by_state(look: KeyLook, action: str) -> Refused | Unavailable:
+    """Why a key in this state refuses an action."""
+    reasons = {
+        KeyState.SUSPENDED: (Reason.KEY_DISABLED, "the root key is disabled; enable it in Key Protect"),
+        KeyState.DEACTIVATED: (Reason.KEY_EXPIRED, "the root key expired: it wraps no new data key"),
+        KeyState.DESTROYED: (Reason.KEY_DESTROYED, "the root key was deleted; restore it in Key Protect"),
+    }
+    if look.state in reasons:
+        return Refused(*reasons[look.state])
+    # Active by now: it changed between the two calls.
+    return Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, f"Key Protect refused to {action} with a key that is active")
+
+
+def _data_key(body: Any) -> DataKey:  # noqa: ANN401 -- JSON
+    try:
+        raw = base64.b64decode(body["plaintext"], validate=True)
+    except (KeyError, TypeError, binascii.Error, ValueError):
+        raise Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "Key Protect answers without a data key") from None
+    if len(raw) != KEY_BYTES:
+        raise Refused(Reason.TAMPERED, "the wrapped data key is not one of ours: another length came back")
+    return DataKey(raw)
+
+
+def _wrapped(body: Any, version: str) -> WrappedKey:  # noqa: ANN401 -- JSON
+    try:
+        return WrappedKey(str(body["ciphertext"]), str(body[version]["id"]))
+    except (KeyError, TypeError):
+        raise Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "Key Protect answers without a wrapped key") from None
+
+
+def _code(answer: Answer) -> str:
+    try:
+        code = answer.json["resources"][0]["reasons"][0]["code"]
+    except (KeyError, IndexError, TypeError):
+        return ""
+    code = code.strip() if isinstance(code, str) else ""  # one printed sample has a leading space
+    return code if _plain(code) else ""
+
+
+def _plain(text: str) -> bool:
+    return 0 < len(text) <= 64 and all(c.isalnum() or c in "_-" for c in text)
+
+
+def _date(text: object) -> str:
+    return text if isinstance(text, str) and len(text) <= 40 and text.isascii() else ""

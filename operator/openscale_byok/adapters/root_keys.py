@@ -1,0 +1,182 @@
+"""Where root keys are found: which endpoint, with which credentials, and whether that is allowed here."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import aiohttp
+
+from openscale_byok.adapters.iam import Form, Iam, api_key_form, trusted_profile_form
+from openscale_byok.adapters.key_protect import KeyProtectKey
+from openscale_byok.errors import Missing, Refused, Unavailable
+from openscale_byok.ports import Kms, SourceReader
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import Credentials, RootKeyBinding, RootKeyCRN, SecretKeyRef, crn
+
+TOKEN_AUDIENCE = "iam"
+
+
+class ServiceAccountTokens(Protocol):
+    """TokenRequests, where the operator's owner grants them."""
+
+    async def service_account_token(self, namespace: str, name: str, audience: str) -> str:
+        """A short-lived token of a ServiceAccount."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator's owner allows."""
+
+    endpoints: Sequence[str] = ()
+    """Endpoints that a binding may name; ``https://*.example.com`` stands for every host below."""
+    root_keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """CRN prefixes by namespace (``*``: every other one). Empty: every root key is allowed everywhere."""
+    trusted_profiles: bool = False
+    default_endpoint: str = ""
+    """An endpoint instead of the one that follows from the CRN; for a private network, and for tests."""
+
+    def endpoint(self, root_key: RootKeyCRN, named: str | None) -> str:
+        """The endpoint of a root key. A token only ever goes to one that is allowed.
+
+        Raises:
+            Refused: the binding names one that is not.
+        """
+        if named is None:
+            return self.default_endpoint or root_key.default_endpoint
+        if named in (root_key.default_endpoint, self.default_endpoint) or any(
+            _matches(pattern, named) for pattern in self.endpoints
+        ):
+            return named
+        text = f"spec.rootKey.endpoint: {named} is not on the operator's allow-list; leave it out, or have it allowed"
+        raise Refused(Reason.ENDPOINT_NOT_ALLOWED, text)
+
+    def check(self, namespace: str, root_key: str) -> None:
+        """Whether a namespace may use a root key.
+
+        Raises:
+            Refused: it may not.
+        """
+        if not self.root_keys:
+            return
+        prefixes = self.root_keys.get(namespace, self.root_keys.get("*", ()))
+        if not any(root_key.startswith(prefix) for prefix in prefixes):
+            text = f"spec.rootKey.crn: namespace {namespace} may not use this root key; have its CRN prefix allowed"
+            raise Refused(Reason.ROOT_KEY_NOT_ALLOWED, text)
+
+
+class RootKeyDirectory:
+    """Behind the port `RootKeys`."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        iam: Iam,
+        sources: SourceReader,
+        accounts: ServiceAccountTokens,
+        policy: Policy,
+        global_key: Kms,
+    ) -> None:
+        self._session = session
+        self._iam = iam
+        self._sources = sources
+        self._accounts = accounts
+        self._policy = policy
+        self._global_key = global_key
+        self._known: dict[tuple[str, str], str] = {}
+
+    def global_key(self) -> Kms:
+        """See `ports.RootKeys`."""
+        return self._global_key
+
+    def customer(self, binding: RootKeyBinding, credentials: Credentials | None) -> Kms:
+        """See `ports.RootKeys`."""
+        namespace = binding.metadata.namespace
+        try:
+            root_key = crn.parse(binding.root_key)
+        except ValueError as error:
+            raise Refused(Reason.INVALID_OBJECT, f"spec.rootKey.crn: {error}") from None
+        self._policy.check(namespace, binding.root_key)
+        endpoint = self._policy.endpoint(root_key, binding.spec.root_key.endpoint)
+        if credentials is None:
+            text = "spec.credentials: neither this binding nor its OpenScaleInstance names any; set one of the two"
+            raise Refused(Reason.CREDENTIALS_MISSING, text)
+        return KeyProtectKey(self._session, root_key, endpoint, self._tokens(namespace, credentials))
+
+    def _tokens(self, namespace: str, credentials: Credentials) -> "_ApiKeyTokens | _ProfileTokens":
+        if credentials.api_key_secret_ref is not None:
+            return _ApiKeyTokens(self._iam, self._sources, namespace, credentials.api_key_secret_ref, self._known)
+        profile = credentials.trusted_profile
+        if profile is None:
+            raise Refused(Reason.CREDENTIALS_MISSING, "spec.credentials: set apiKeySecretRef or trustedProfile")
+        if not self._policy.trusted_profiles:
+            text = "spec.credentials.trustedProfile: switched off in this operator; use apiKeySecretRef, or have it allowed"
+            raise Refused(Reason.TRUSTED_PROFILE_OFF, text)
+        return _ProfileTokens(self._iam, self._accounts, namespace, profile.id, profile.service_account_name)
+
+
+@dataclass(frozen=True, slots=True)
+class _ApiKeyTokens:
+    """Tokens for an API key in a Secret. The Secret is read again at each look, so that a new key counts soon."""
+
+    iam: Iam
+    sources: SourceReader
+    namespace: str
+    ref: SecretKeyRef
+    known: dict[tuple[str, str], str]
+
+    async def token(self, *, fresh: bool = False, look: bool = False) -> str:
+        """See `key_protect.Tokens`."""
+        at = (self.namespace, f"{self.ref.name}/{self.ref.key}")
+        if look or fresh or at not in self.known:
+            key = await self._read()
+            self.known[at] = hashlib.sha256(key.encode()).hexdigest()
+        return await self.iam.token(self._form, f"{at}{self.known[at]}", fresh=fresh)
+
+    async def _form(self) -> Form:
+        return api_key_form(await self._read())
+
+    async def _read(self) -> str:
+        where = f"credentials.apiKeySecretRef: Secret {self.ref.name}"
+        try:
+            source = await self.sources.read(self.namespace, self.ref.name)
+        except Missing:
+            text = f"{where} does not exist in this namespace (yet)"
+            raise Unavailable(Reason.SECRET_NOT_FOUND, text) from None
+        try:
+            key = source.values[self.ref.key].decode("ascii").strip()
+        except KeyError:
+            raise Refused(Reason.SECRET_KEY_MISSING, f"{where} has no key {self.ref.key}; add it") from None
+        except UnicodeDecodeError:
+            raise Refused(Reason.CREDENTIALS_REFUSED, f"{where}, key {self.ref.key}: not an API key") from None
+        if not key:
+            raise Refused(Reason.CREDENTIALS_REFUSED, f"{where}, key {self.ref.key}: the API key is empty")
+        return key
+
+
+@dataclass(frozen=True, slots=True)
+class _ProfileTokens:
+    """Tokens for a trusted profile, by a ServiceAccount of the binding's own namespace."""
+
+    iam: Iam
+    accounts: ServiceAccountTokens
+    namespace: str
+    profile: str
+    account: str
+
+    async def token(self, *, fresh: bool = False, look: bool = False) -> str:  # noqa: ARG002 -- nothing to read anew
+        """See `key_protect.Tokens`."""
+        return await self.iam.token(self._form, f"{self.namespace}/{self.account}/{self.profile}", fresh=fresh)
+
+    async def _form(self) -> Form:
+        cr_token = await self.accounts.service_account_token(self.namespace, self.account, TOKEN_AUDIENCE)
+        return trusted_profile_form(cr_token, self.profile)
+
+
+def _matches(pattern: str, endpoint: str) -> bool:
+    scheme, _, host = pattern.partition("://")
+    if not host.startswith("*."):
+        return pattern == endpoint
+    named_scheme, _, named_host = endpoint.partition("://")
+    return scheme == named_scheme and named_host.endswith(host[1:]) and len(named_host) > len(host) - 1

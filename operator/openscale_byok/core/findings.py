@@ -1,0 +1,148 @@
+"""What is the case: the questions that the plan and the conditions both ask of a view."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from openscale_byok.core.sealable import Sealable, Standing
+from openscale_byok.core.view import View, choose
+from openscale_byok.errors import Missing, Refused, Unavailable
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import GLOBAL, RootKeyBinding
+
+
+def unproven(view: View, sealable: Sealable) -> bool:
+    """Whether this process neither wrote nor tried to open the envelope as it is now."""
+    return sealable.envelope is not None and view.note(sealable).judged != sealable.envelope.text
+
+
+def broken(view: View, sealable: Sealable) -> Refused | None:
+    """Why the envelope does not open although its data key does."""
+    return None if unproven(view, sealable) else view.note(sealable).broken
+
+
+def source_due(view: View, sealable: Sealable) -> bool:
+    """Whether its source may be looked at now: a changed spec is looked at once at once."""
+    note = view.note(sealable)
+    return note.source_looked != sealable.meta.generation or note.source_due <= view.now
+
+
+def source_missing(view: View, sealable: Sealable) -> bool:
+    """Whether the last look found nothing that could be sealed anew."""
+    note = view.note(sealable)
+    looked = note.source_looked == sealable.meta.generation
+    return looked and isinstance(note.source_trouble, (Missing, Refused))
+
+
+def needs_source(view: View, sealable: Sealable, standing: Standing) -> bool:
+    """Whether the source has something to say that is not sealed already, or may have."""
+    if standing in (Standing.UNSEALED, Standing.FLAWED) or sealable.elsewhere:
+        return True
+    if broken(view, sealable) is not None or _refused(view, sealable):
+        return True
+    if sealable.observed_generation != sealable.meta.generation or not sealable.ready:
+        if view.note(sealable).source_looked != sealable.meta.generation:
+            return True
+        return isinstance(view.note(sealable).source_trouble, (Refused, Unavailable))
+    removed = sealable.condition("SourceRemoved")
+    return removed is not None and removed.status == "False"
+
+
+def first_seals_wait(view: View) -> bool:
+    """While a binding exists that is not usable yet, nothing is put under the global key."""
+    choice = choose(view)
+    if choice.root_key is None:
+        return True
+    return choice.reason is Reason.WAITING_FOR_ROOT_KEY and choice.root_key == GLOBAL
+
+
+def unconfirmed(view: View, sealable: Sealable, standing: Standing) -> bool:
+    """Whether it is sealed as it should be, and its status does not say so yet."""
+    if standing is not Standing.CURRENT or sealable.elsewhere or unproven(view, sealable):
+        return False
+    note = view.note(sealable)
+    if broken(view, sealable) is not None or isinstance(note.source_trouble, Refused):
+        return False
+    if not sealable.ready:
+        return note.source_looked == sealable.meta.generation or sealable.sealed_source is None
+    removed = sealable.condition("SourceRemoved")
+    gone = isinstance(note.source_trouble, Missing)
+    return gone and removed is not None and removed.status == "False"
+
+
+def stuck(view: View, sealable: Sealable, standing: Standing) -> bool:
+    """Whether its data key cannot be unwrapped, and its source cannot help."""
+    if standing is not Standing.STALE or not source_missing(view, sealable):
+        return False
+    return _refused(view, sealable) or broken(view, sealable) is not None
+
+
+def retirable(leaving: set[str], active: str, sealables: Iterable[Sealable]) -> set[str]:
+    """Which of the leaving data keys may be removed.
+
+    None, while anything that is not under Active was last written before Active became so: a writer with an
+    older view could still put it under a key that is about to vanish.
+    """
+    named: set[str] = set()
+    for sealable in sealables:
+        if sealable.envelope is None or sealable.envelope.data_key == active:
+            continue
+        if sealable.stuck_under != active:
+            return set()
+        named.add(sealable.envelope.data_key)
+    return leaving - named
+
+
+def needed(view: View, binding: RootKeyBinding) -> bool:
+    """Whether the binding's root key is still needed by this instance, through this binding."""
+    choice = choose(view)
+    if choice.binding is not None and choice.binding.metadata.uid == binding.metadata.uid:
+        return True
+    if choice.binding is not None and choice.binding.root_key == binding.root_key:
+        return False
+    if any(entry.root_key == binding.root_key for entry in view.properties.data_keys):
+        return True
+    properties = view.properties
+    return any(
+        s.envelope is not None
+        and s.envelope.wrapped.root_key == binding.root_key
+        and s.standing(properties) is Standing.UNKNOWN
+        for s in view.sealables
+    )
+
+
+@dataclass(slots=True)
+class Count:
+    """How many secrets stand how."""
+
+    total: int = 0
+    current: int = 0
+    stale: int = 0
+    stuck: int = 0
+    stuck_names: list[str] = field(default_factory=list)
+
+
+def count(view: View) -> Count:
+    """Count the secrets by how they stand."""
+    found, properties = Count(), view.properties
+    for sealable in view.sealables:
+        standing = sealable.standing(properties)
+        found.total += 1
+        if standing is Standing.CURRENT and broken(view, sealable) is None:
+            found.current += 1
+        elif standing is Standing.FLAWED or _lost(view, sealable, standing):
+            found.stuck += 1
+            found.stuck_names.append(sealable.meta.name)
+        elif standing is not Standing.UNSEALED:
+            found.stale += 1
+    return found
+
+
+def _lost(view: View, sealable: Sealable, standing: Standing) -> bool:
+    if standing is Standing.STALE:
+        return stuck(view, sealable, standing)
+    return broken(view, sealable) is not None
+
+
+def _refused(view: View, sealable: Sealable) -> bool:
+    key = sealable.envelope.data_key if sealable.envelope else ""
+    return isinstance(view.closed.get(key), Refused)

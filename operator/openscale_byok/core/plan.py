@@ -1,0 +1,267 @@
+"""The plan: an ordered list of checks, of which the first that finds something names the next step.
+
+The order *is* the protocol of DESIGN section 5: hold before use, one Active key before any seal, the check
+after the seal before a source is consumed, everything re-encrypted before a key is retired, and a key
+retired before its binding is let go.
+"""
+
+from collections.abc import Callable, Iterable
+
+from openscale_byok.core import conditions, findings
+from openscale_byok.core.findings import needs_source, source_due, unproven
+from openscale_byok.core.sealable import Sealable, Standing
+from openscale_byok.core.steps import (
+    Confirm,
+    Hold,
+    LetGo,
+    MarkStuck,
+    Mint,
+    Rebuild,
+    Recover,
+    ReEncrypt,
+    Release,
+    Report,
+    Retire,
+    Rewrap,
+    Seal,
+    Step,
+    Verify,
+)
+from openscale_byok.core.view import View, choose
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import GLOBAL, MAX_RETIRING, PROPERTIES_FORMAT, RootKeyBinding
+
+SLICE = 400
+"""Objects a step takes at once: about half a second of work, after which everything is planned anew."""
+REPORT_SECONDS = 3.0
+"""How rarely counts are written while work goes on."""
+
+Check = Callable[[View], Step | None]
+
+
+def plan(view: View) -> Step | None:
+    """The next step for an instance, or None where nothing is to be done now."""
+    return next((step for check in _chain(view) if (step := check(view)) is not None), None)
+
+
+def _chain(view: View) -> tuple[Check, ...]:
+    if view.instance is None:
+        return (release_orphans, report)
+    if view.instance.metadata.deleting:
+        return (release_orphans, let_go, report)
+    if view.instance.spec.suspend or view.rival or view.properties.format > PROPERTIES_FORMAT:
+        return (report,)
+    return CHAIN
+
+
+def hold_instance(view: View) -> Step | None:
+    """An instance mints only once it carries our finalizer."""
+    assert view.instance is not None  # noqa: S101 -- the chain is only used with an instance
+    meta = view.instance.metadata
+    return None if meta.ours else _unless_waiting(view, Hold(view.instance.KIND, meta))
+
+
+def hold_bindings(view: View) -> Step | None:
+    """A binding is in force only once it carries our finalizer."""
+    bare = (b for b in view.bindings if not b.metadata.ours and not b.metadata.deleting)
+    return _first(view, (Hold(b.KIND, b.metadata) for b in bare))
+
+
+def rebuild(view: View) -> Step | None:
+    """Never mint into empty properties while an envelope of this instance exists."""
+    if view.properties.data_keys or not any(s.envelope for s in view.sealables):
+        return None
+    return _unless_waiting(view, Rebuild())
+
+
+def mint(view: View) -> Step | None:
+    """The Active key must be under the chosen root key, and answer the revision that is asked for."""
+    assert view.instance is not None  # noqa: S101 -- the chain is only used with an instance
+    choice, properties = choose(view), view.properties
+    active = properties.active
+    if choice.root_key is None or choice.reason is not Reason.IN_FORCE:
+        return None
+    if active is None and choice.root_key == GLOBAL and not view.sealables:
+        return None  # nothing to protect yet: no key is made that a binding would replace at once
+    if (
+        active is not None
+        and active.root_key == choice.root_key
+        and properties.data_key_revision >= view.instance.spec.data_key_revision
+    ):
+        return None
+    if choice.binding is not None and not view.key(choice.binding).wraps:
+        return None
+    if len(properties.data_keys) - (active is not None) >= MAX_RETIRING:
+        return None
+    return _unless_waiting(view, Mint(choice.root_key))
+
+
+def rewrap(view: View) -> Step | None:
+    """After a rotation the stored wrapped keys follow to the newest version; no secret is touched."""
+    versions = {
+        b.root_key: look.version
+        for b in view.bindings
+        if (look := view.key(b).look) is not None and not view.key(b).refused
+    }
+    behind = (
+        Rewrap(entry.id)
+        for entry in view.properties.data_keys
+        if versions.get(entry.root_key, entry.root_key_version) != entry.root_key_version
+    )
+    return _first(view, behind)
+
+
+def recover(view: View) -> Step | None:
+    """An envelope that names an unknown key means first of all that this view is old."""
+    return _batch(view, Recover, (s for s, st in _standings(view) if st is Standing.UNKNOWN and unproven(view, s)))
+
+
+def verify(view: View) -> Step | None:
+    """What this process neither wrote nor opened is opened once, before anything rests on it."""
+    known = (Standing.CURRENT, Standing.STALE)
+    return _batch(
+        view,
+        Verify,
+        (s for s, st in _standings(view) if st in known and unproven(view, s) and _key_of(s) not in view.closed),
+    )
+
+
+def seal(view: View) -> Step | None:
+    """First seals, new passwords, and sources that are due for another look."""
+    active = view.properties.active
+    if active is None or active.id in view.closed or findings.first_seals_wait(view):
+        return None
+    return _batch(
+        view,
+        Seal,
+        (s for s, st in _standings(view) if source_due(view, s) and needs_source(view, s, st)),
+    )
+
+
+def confirm(view: View) -> Step | None:
+    """A sealed object is Ready only after its data key was seen to be still Active."""
+    return _batch(view, Confirm, (s for s, st in _standings(view) if findings.unconfirmed(view, s, st)))
+
+
+def re_encrypt(view: View) -> Step | None:
+    """Everything whose envelope names another key than Active is stale."""
+    active = view.properties.active
+    if active is None or active.id in view.closed:
+        return None
+    return _batch(
+        view,
+        ReEncrypt,
+        (
+            s
+            for s, st in _standings(view)
+            if st is Standing.STALE and _key_of(s) not in view.closed and findings.broken(view, s) is None
+        ),
+    )
+
+
+def mark_stuck(view: View) -> Step | None:
+    """A secret that cannot be opened is marked, so that a stale writer's compare-and-swap on it fails."""
+    active = view.properties.active
+    if active is None:
+        return None
+    return _batch(
+        view,
+        MarkStuck,
+        (s for s, st in _standings(view) if findings.stuck(view, s, st) and s.stuck_under != active.id),
+    )
+
+
+def retire(view: View) -> Step | None:
+    """A Retiring key goes once nothing names it and nothing was left unwritten since it was Active."""
+    active = view.properties.active
+    if active is None:
+        return None
+    leaving = {entry.id for entry in view.properties.data_keys if not entry.active}
+    if not findings.retirable(leaving, active.id, view.sealables):
+        return None
+    return _unless_waiting(view, Retire())
+
+
+def release(view: View) -> Step | None:
+    """A binding that is being deleted goes once it is not in force and no recorded data key needs it."""
+    return _first(
+        view,
+        (Release(b, view.instance) for b in view.bindings if _held(b) and not findings.needed(view, b)),
+    )
+
+
+def release_orphans(view: View) -> Step | None:
+    """Without an instance, or with one that goes too, a binding that is being deleted protects nothing more."""
+    if view.instance is not None and view.sealables:
+        return None  # Block: data marts still name the instance, and may be read until they go
+    return _first(view, (Release(b, None) for b in view.bindings if _held(b)))
+
+
+def let_go(view: View) -> Step | None:
+    """An instance that is being deleted goes once no data mart names it."""
+    if view.instance is None or not view.instance.metadata.ours or view.sealables:
+        return None
+    return _unless_waiting(view, LetGo(view.instance))
+
+
+def report(view: View) -> Step | None:
+    """Say what was found, where it differs from what the statuses say."""
+    return _unless_waiting(view, Report()) if conditions.unreported(view) else None
+
+
+def report_progress(view: View) -> Step | None:
+    """While work goes on, say so at most every few seconds."""
+    return report(view) if view.now - view.last_report >= REPORT_SECONDS else None
+
+
+CHAIN: tuple[Check, ...] = (
+    hold_instance,
+    hold_bindings,
+    rebuild,
+    mint,
+    rewrap,
+    verify,
+    confirm,
+    seal,
+    recover,
+    report_progress,
+    re_encrypt,
+    mark_stuck,
+    retire,
+    release,
+    report,
+)
+"""First things first; a test pins this order."""
+
+
+def _held(binding: RootKeyBinding) -> bool:
+    return binding.metadata.deleting and binding.metadata.ours
+
+
+def _standings(view: View) -> Iterable[tuple[Sealable, Standing]]:
+    properties = view.properties
+    return ((s, s.standing(properties)) for s in view.sealables)
+
+
+def _key_of(sealable: Sealable) -> str:
+    return sealable.envelope.data_key if sealable.envelope else ""
+
+
+def _batch(view: View, step: type[Step], found: Iterable[Sealable]) -> Step | None:
+    subject = step.__name__.lower()
+    if subject in view.troubles:
+        return None
+    some: list[Sealable] = []
+    for sealable in found:
+        some.append(sealable)
+        if len(some) == SLICE:
+            break
+    return step(tuple(some)) if some else None  # type: ignore[call-arg] # every Batch takes its sealables
+
+
+def _first(view: View, steps: Iterable[Step]) -> Step | None:
+    return next((step for step in steps if step.subject not in view.troubles), None)
+
+
+def _unless_waiting(view: View, step: Step) -> Step | None:
+    return None if step.subject in view.troubles else step

@@ -1,0 +1,144 @@
+"""An object that holds a secret, whatever its kind, and how its envelope stands against the properties.
+
+::
+
+    properties.dataKeys      Retiring ──────┐        Active ───────┐
+                             (only opens)   │        (seals, opens)│
+    envelopes                        names it: STALE        names it: CURRENT
+                                            └── re-encrypt ──────►─┘
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from openscale_byok.crypto import envelope as envelopes
+from openscale_byok.crypto.envelope import Context, Envelope
+from openscale_byok.errors import ByokError, Refused
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import (
+    Condition,
+    DataMart,
+    Meta,
+    Properties,
+    SealedSource,
+    SecretKeyRef,
+)
+
+
+class Standing(Enum):
+    """How a stored envelope stands."""
+
+    UNSEALED = auto()
+    """There is none."""
+    CURRENT = auto()
+    """It names the Active data key."""
+    STALE = auto()
+    """It names a recorded data key that is not Active."""
+    UNKNOWN = auto()
+    """It names a data key that is not recorded, in the view at hand."""
+    FLAWED = auto()
+    """It cannot be this object's: not parsed, or written for another object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealable:
+    """The sealable side of an object: where its secret comes from, and how it is stored."""
+
+    kind: str
+    meta: Meta
+    observed_generation: int
+    instance: str
+    source_ref: SecretKeyRef
+    context: Context
+    envelope: Envelope | None
+    flaw: Refused | None
+    sealed_source: SealedSource | None
+    stuck_under: str | None
+    conditions: tuple[Condition, ...]
+
+    @property
+    def uid(self) -> str:
+        """The object's uid."""
+        return self.meta.uid
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its password was sealed for another endpoint than the object names now."""
+        return self.envelope is not None and self.envelope.context != self.context
+
+    @property
+    def ready(self) -> bool:
+        """Whether it was found safely sealed, for the spec that it has now."""
+        condition = self.condition("Ready")
+        return condition is not None and condition.status == "True" and self.observed_generation == self.meta.generation
+
+    def condition(self, type_: str) -> Condition | None:
+        """One of its conditions."""
+        return next((found for found in self.conditions if found.type == type_), None)
+
+    def standing(self, properties: Properties) -> Standing:
+        """How its envelope stands against the properties."""
+        if self.flaw is not None:
+            return Standing.FLAWED
+        if self.envelope is None:
+            return Standing.UNSEALED
+        entry = properties.find(self.envelope.data_key)
+        if entry is None:
+            return Standing.UNKNOWN
+        return Standing.CURRENT if entry.active else Standing.STALE
+
+
+def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
+    """A data mart as something to seal. A stored envelope that is not its own becomes its flaw."""
+    context = mart.context(service_instance_id)
+    stored = mart.status.sealed_password
+    envelope, flaw = None, None
+    if stored is not None:
+        try:
+            envelope = envelopes.parse(stored.envelope)
+        except Refused as error:
+            flaw = error
+        else:
+            if envelope.context != context and not context.moved_only(envelope.context):
+                envelope, flaw = (
+                    None,
+                    Refused(Reason.CONTEXT_MISMATCH, "the stored envelope was written for another object"),
+                )
+    return Sealable(
+        kind=mart.KIND,
+        meta=mart.metadata,
+        observed_generation=mart.status.observed_generation,
+        instance=mart.spec.instance_ref.name,
+        source_ref=mart.spec.database.password.secret_ref,
+        context=context,
+        envelope=envelope,
+        flaw=flaw,
+        sealed_source=stored.source if stored else None,
+        stuck_under=stored.stuck_under if stored else None,
+        conditions=mart.status.conditions,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the engine remembers of a sealable, for as long as it runs. Losing it costs reads, never a secret."""
+
+    judged: str = ""
+    """The envelope's text that this process wrote or opened, or tried to open with its data key."""
+    broken: Refused | None = None
+    """Why the envelope that was judged does not open although its data key does."""
+    source_trouble: ByokError | None = None
+    """What the last look at the source found wrong; `Missing` included."""
+    source_looked: int = -1
+    """The generation for which the source was last looked at."""
+    source_due: float = 0.0
+    """When to look at the source again, in monotonic seconds."""
+    looks: int = 0
+    """Looks in vain since the last good one: they get rarer."""
+
+    def with_(self, **changes: object) -> "Note":
+        """A copy with changes."""
+        return replace(self, **changes)  # type: ignore[arg-type] # names are checked by replace() itself
+
+
+NO_NOTE = Note()

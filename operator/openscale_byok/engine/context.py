@@ -1,0 +1,129 @@
+"""What every step of the engine is given: ports, tuning, and the world that it works on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC
+from random import random
+from typing import Any, TypeVar
+
+import structlog
+
+from openscale_byok.core.sealable import Sealable
+from openscale_byok.crypto.data_key import DataKey
+from openscale_byok.engine.data_keys import DataKeys
+from openscale_byok.engine.scope import Scope
+from openscale_byok.errors import Refused
+from openscale_byok.ports import Aad, Clock, Kms, RootKeys, SourceReader, Store
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import GLOBAL, DataKeyEntry, OpenScaleInstance, RootKeyBinding
+
+log = structlog.get_logger("openscale_byok")
+
+T = TypeVar("T")
+GLOBAL_HOLDER = "global"
+GLOBAL_LIMIT_SECONDS = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Numbers that its owner may set."""
+
+    source_refresh_seconds: float = 300.0
+    key_poll_seconds: float = 30.0
+    writes_in_flight: int = 32
+    instances_at_once: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The ports and numbers; made once by the composition root."""
+
+    store: Store
+    sources: SourceReader
+    root_keys: RootKeys
+    clock: Clock
+    data_keys: DataKeys
+    tuning: Tuning = field(default_factory=Tuning)
+    jitter: Callable[[], float] = random
+
+    def now_text(self) -> str:
+        """The wall clock as Kubernetes prints it (RFC 3339, whole seconds)."""
+        return self.clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def kms(self, scope: Scope, root_key: str) -> tuple[Kms, RootKeyBinding | None]:
+        """A root key, by the right of a binding in this scope.
+
+        Raises:
+            Refused: no binding names it, or the one that does was refused.
+        """
+        if root_key == GLOBAL:
+            return self.root_keys.global_key(), None
+        binding = scope.binding_for(root_key)
+        if binding is None:
+            raise Refused(
+                Reason.NO_BINDING,
+                f"no RootKeyBinding in namespace {scope.key[0]} names root key {root_key}: create one",
+            )
+        return self.root_keys.customer(binding, scope.credentials_of(binding)), binding
+
+    async def data_key(self, scope: Scope, entry: DataKeyEntry) -> DataKey:
+        """A recorded data key, unwrapped.
+
+        Raises:
+            Refused: a clear no, or the wrapped key is not the one its id commits to.
+            Unavailable: no answer, and nothing young enough in the cache.
+        """
+        return await self.unwrap(scope, entry.id, entry.root_key, entry.wrapped)
+
+    async def unwrap(self, scope: Scope, key_id: str, root_key: str, wrapped: str) -> DataKey:
+        """A data key in wrapped form, unwrapped by whoever may."""
+        kms, binding = self.kms(scope, root_key)
+        holder = binding.metadata.uid if binding is not None else GLOBAL_HOLDER
+        limit = float(binding.spec.data_key_cache_seconds) if binding is not None else GLOBAL_LIMIT_SECONDS
+        standing = scope.keys.get(holder)
+        if standing is not None and standing.refused:
+            self.data_keys.drop(holder)
+            raise refusal(scope, binding)
+        aad = aad_of(scope.instance)
+        return await self.data_keys.get(holder, key_id, limit, lambda: kms.unwrap(wrapped, aad))
+
+    async def in_flight(self, items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
+        """Do something for each, so many at a time. *work* raises nothing that one item may cause."""
+        waiting = iter(items)
+
+        async def serve() -> None:
+            for item in waiting:
+                await work(item)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.tuning.writes_in_flight):
+                group.create_task(serve())
+
+    async def write(self, scope: Scope, sealable: Sealable, status: dict[str, Any]) -> Sealable:
+        """Compare-and-swap a sealable's status; it as it is now stored."""
+        scope.in_flight.add(sealable.uid)
+        try:
+            raw = await self.store.patch_status(sealable.kind, sealable.meta, status)
+            stored = scope.sealable_of(raw)
+            scope.put(stored)
+            return stored
+        finally:
+            scope.landed(sealable.uid)
+
+
+def aad_of(instance: OpenScaleInstance | None) -> Aad:
+    """What a wrapped data key is bound to at the root key: us, and the instance it is for."""
+    return ("openscale-byok", instance.spec.service_instance_id if instance is not None else "")
+
+
+def refusal(scope: Scope, binding: RootKeyBinding | None) -> Refused:
+    """Why a binding's root key is refused, from what the last poll said."""
+    from openscale_byok.core.conditions import key_usable
+
+    assert binding is not None  # noqa: S101 -- the global key has no standing
+    standing = scope.keys[binding.metadata.uid]
+    if isinstance(standing.trouble, Refused):
+        return standing.trouble
+    found = key_usable(standing)
+    return Refused(found.reason, found.message)

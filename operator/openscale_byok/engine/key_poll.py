@@ -1,0 +1,123 @@
+"""The key-state poll: each root key's metadata, asked again and again, so that a revocation takes effect.
+
+One poll serves only bindings with the same root key *and* the same credentials: another tenant's bad API key
+must not stop mine, nor mine keep theirs alive.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from openscale_byok.core.view import KeyStanding
+from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.scope import Key, Scope, backoff
+from openscale_byok.errors import ByokError, Refused, Unavailable
+from openscale_byok.resources import Credentials, RootKeyBinding
+
+PollKey = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class _Poll:
+    binding: RootKeyBinding
+    credentials: Credentials | None
+    followers: dict[str, Scope] = field(default_factory=dict)  # by binding uid
+    task: asyncio.Task[None] | None = None
+
+
+class KeyPoll:
+    """Follows the root keys of every binding."""
+
+    def __init__(self, context: Context, wake: Callable[[Key], None]) -> None:
+        self._context = context
+        self._wake = wake
+        self._polls: dict[PollKey, _Poll] = {}
+        self._of: dict[str, PollKey] = {}
+
+    def follow(self, scope: Scope) -> None:
+        """Poll for each binding of a scope, and for none that is gone. The first look is at once."""
+        present = {b.metadata.uid: b for b in scope.bindings.values()}
+        for uid in [uid for uid, key in self._of.items() if uid not in present and self._mine(key, uid, scope)]:
+            self._leave(uid)
+        for uid, binding in present.items():
+            credentials = scope.credentials_of(binding)
+            key = _key(binding, credentials)
+            if self._of.get(uid) == key:
+                continue
+            self._leave(uid)
+            self._join(key, binding, credentials, scope)
+
+    def stop(self) -> None:
+        """End every poll."""
+        for uid in list(self._of):
+            self._leave(uid)
+
+    def _mine(self, key: PollKey, uid: str, scope: Scope) -> bool:
+        poll = self._polls.get(key)
+        return poll is not None and poll.followers.get(uid) is scope
+
+    def _join(self, key: PollKey, binding: RootKeyBinding, credentials: Credentials | None, scope: Scope) -> None:
+        poll = self._polls.get(key)
+        if poll is None:
+            poll = self._polls[key] = _Poll(binding, credentials)
+            poll.task = asyncio.create_task(self._serve(poll), name=f"key poll {binding.metadata.name}")
+        else:
+            other = next(iter(poll.followers.items()), None)
+            if other is not None and other[0] in other[1].keys:
+                scope.keys[binding.metadata.uid] = other[1].keys[other[0]]
+        poll.followers[binding.metadata.uid] = scope
+        self._of[binding.metadata.uid] = key
+
+    def _leave(self, uid: str) -> None:
+        key = self._of.pop(uid, None)
+        poll = self._polls.get(key) if key is not None else None
+        if key is None or poll is None:
+            return
+        poll.followers.pop(uid, None)
+        if not poll.followers:
+            del self._polls[key]
+            if poll.task is not None:
+                poll.task.cancel()
+
+    async def _serve(self, poll: _Poll) -> None:
+        tries, interval = 0, self._context.tuning.key_poll_seconds
+        while True:
+            trouble = await self._look(poll)
+            spread = interval * (0.9 + self._context.jitter() / 5)
+            tries = tries + 1 if isinstance(trouble, Unavailable) else 0
+            await asyncio.sleep(min(spread, backoff(tries, self._context.jitter())) if tries else spread)
+
+    async def _look(self, poll: _Poll) -> ByokError | None:
+        try:
+            kms = self._context.root_keys.customer(poll.binding, poll.credentials)
+            found = KeyStanding(look=await kms.look())
+        except (Refused, Unavailable) as error:
+            found = KeyStanding(trouble=error)
+        for uid, scope in list(poll.followers.items()):
+            self._learned(uid, scope, poll.binding.root_key, found)
+        return found.trouble
+
+    def _learned(self, uid: str, scope: Scope, root_key: str, found: KeyStanding) -> None:
+        before = scope.keys.get(uid)
+        if isinstance(found.trouble, Unavailable) and before is not None:
+            found = KeyStanding(look=before.look, trouble=found.trouble)
+        scope.keys[uid] = found
+        if found.refused:
+            # Does not queue behind anything: from here on no cached data key of this binding is used.
+            self._context.data_keys.drop(uid)
+        if before is None or _said(before) != _said(found):
+            state = found.look.state.value if found.look is not None else "Unknown"
+            reason = found.trouble.reason.value if found.trouble is not None else ""
+            log.info("root key", root_key=root_key, namespace=scope.key[0], state=state, reason=reason)
+            scope.reopen(root_key)
+            self._wake(scope.key)
+
+
+def _said(standing: KeyStanding) -> tuple[object, ...]:
+    trouble = standing.trouble
+    return standing.look, type(trouble), trouble and trouble.reason, trouble and trouble.message
+
+
+def _key(binding: RootKeyBinding, credentials: Credentials | None) -> PollKey:
+    endpoint = binding.spec.root_key.endpoint or ""
+    return binding.metadata.namespace, binding.root_key, endpoint, repr(credentials)

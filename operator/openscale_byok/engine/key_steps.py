@@ -1,0 +1,239 @@
+"""The steps that change which keys are recorded: rebuild, mint, rewrap, retire, release.
+
+Each reads afresh what it rests on, and writes once, conditioned on the instance as it was read *first*.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from openscale_byok.core.findings import retirable
+from openscale_byok.core.sealable import Sealable, from_datamart
+from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap
+from openscale_byok.core.view import choose
+from openscale_byok.engine.context import GLOBAL_HOLDER, Context, aad_of, log
+from openscale_byok.engine.scope import Scope
+from openscale_byok.errors import Changed, Missing, Refused
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import (
+    FINALIZER,
+    GLOBAL,
+    MAX_RETIRING,
+    DataKeyEntry,
+    OpenScaleInstance,
+    Properties,
+    RootKeyBinding,
+)
+
+
+async def hold(context: Context, scope: Scope, step: Hold) -> None:
+    """Put our finalizer on."""
+    raw = await context.store.patch_finalizers(step.kind, step.meta, (*step.meta.finalizers, FINALIZER))
+    _take(scope, step.kind, raw)
+
+
+async def let_go(context: Context, scope: Scope, step: LetGo) -> None:
+    """Take our finalizer off an instance. A fresh list first: a data mart may have come meanwhile."""
+    marts = await context.store.datamarts(*scope.key)
+    scope.list_marts(marts.version, marts.items)
+    if marts.items:
+        return
+    await _unhold(context, scope, step.instance)
+
+
+async def release(context: Context, scope: Scope, step: Release) -> None:
+    """Let a binding go.
+
+    The instance is written first. A writer that decided before the deletion to mint under this root key
+    now fails its compare-and-swap; without this write it could still record a data key under a root key
+    whose owner believes it to be free.
+    """
+    if step.instance is not None:
+        properties = step.instance.properties
+        await _write(context, scope, step.instance, {"releases": properties.releases + 1})
+    await _unhold(context, scope, step.binding)
+    context.data_keys.drop(step.binding.metadata.uid)
+    log.info("released", binding=step.binding.metadata.name, namespace=scope.key[0], root_key=step.binding.root_key)
+    await context.store.announce(
+        step.binding.KIND,
+        step.binding.metadata,
+        Reason.RELEASED,
+        f"nothing needs root key {step.binding.root_key}",
+    )
+
+
+async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:
+    """A new data key becomes Active, in one write with the former one's turn to Retiring.
+
+    A crash before that write leaves a data key that nobody recorded: harmless.
+    """
+    instance = await _read(context, scope)
+    listing = await context.store.bindings(*scope.key)
+    scope.list_bindings(listing.version, listing.items)
+    if not instance.properties.data_keys:
+        marts = await context.store.datamarts(*scope.key)
+        scope.list_marts(marts.version, marts.items)
+        if any(s.envelope is not None for s in scope.sealables.values()):
+            raise Changed(Reason.CHANGED_MEANWHILE, "the properties are empty, and envelopes exist: rebuild first")
+    choice = choose(scope.view(context.clock.monotonic(), rival))
+    if choice.root_key != step.root_key or instance.metadata.deleting:
+        raise Changed(Reason.CHANGED_MEANWHILE, "another root key is to come into force by now")
+
+    kms, binding = context.kms(scope, step.root_key)
+    aad = aad_of(instance)
+    data_key, wrapped = await kms.generate(aad)
+    proven = await kms.unwrap(wrapped.ciphertext, aad)
+    if proven.id != data_key.id:
+        raise Refused(Reason.TAMPERED, "the new data key does not unwrap to itself; nothing was sealed with it")
+
+    before = instance.properties
+    entry = DataKeyEntry(
+        id=data_key.id,
+        root_key=step.root_key,
+        root_key_version=wrapped.version,
+        wrapped=wrapped.ciphertext,
+        state="Active",
+        created_time=context.now_text(),
+    )
+    former = [key.model_copy(update={"state": "Retiring"}) for key in before.data_keys]
+    await _write(
+        context,
+        scope,
+        instance,
+        {
+            "format": before.format,
+            "userRootKeyCRN": "" if step.root_key == GLOBAL else step.root_key,
+            "dataKeyRevision": instance.spec.data_key_revision,
+            "dataKeys": [key.dump() for key in (*former, entry)],
+        },
+    )
+    context.data_keys.put(binding.metadata.uid if binding is not None else GLOBAL_HOLDER, proven)
+    changed = before.active is not None and before.active.root_key != step.root_key
+    reason = Reason.ROOT_KEY_CHANGED if changed else Reason.DATA_KEY_MINTED
+    text = f"data key {entry.id[:8]} under {'the global key' if step.root_key == GLOBAL else step.root_key} is active"
+    log.info("minted", instance=scope.key[1], namespace=scope.key[0], data_key=entry.id[:8], root_key=step.root_key)
+    await context.store.announce(instance.KIND, instance.metadata, reason, text)
+
+
+async def rewrap(context: Context, scope: Scope, step: Rewrap) -> None:
+    """Wrap a data key by its root key's newest version; prove what is about to be stored; store it."""
+    instance = await _read(context, scope)
+    entry = instance.properties.find(step.data_key)
+    if entry is None:
+        return
+    kms, _ = context.kms(scope, entry.root_key)
+    aad = aad_of(instance)
+    newer = await kms.rewrap(entry.wrapped, aad)
+    proven = await kms.unwrap(newer.ciphertext, aad)
+    if proven.id != entry.id:
+        raise Refused(Reason.TAMPERED, "the rewrapped data key unwraps to another key; the former wrapped form is kept")
+    update = {"wrapped": newer.ciphertext, "root_key_version": newer.version}
+    keys = [k.model_copy(update=update) if k.id == entry.id else k for k in instance.properties.data_keys]
+    await _write(context, scope, instance, {"dataKeys": [key.dump() for key in keys]})
+    log.info("rewrapped", instance=scope.key[1], namespace=scope.key[0], data_key=entry.id[:8])
+    await context.store.announce(
+        instance.KIND,
+        instance.metadata,
+        Reason.DATA_KEY_REWRAPPED,
+        f"data key {entry.id[:8]} is wrapped by version {newer.version}",
+    )
+
+
+async def retire(context: Context, scope: Scope, _: Retire) -> None:
+    """Remove the Retiring keys that nothing names.
+
+    The list begins after the instance was read with them Retiring, and the write is conditioned on that
+    instance: whoever sealed since either shows in the list or fails.
+    """
+    instance = scope.instance
+    active = instance.properties.active if instance is not None else None
+    if instance is None or active is None:
+        return
+    marts = await context.store.datamarts(*scope.key)
+    scope.list_marts(marts.version, marts.items)
+    leaving = {key.id for key in instance.properties.data_keys if not key.active}
+    free = retirable(leaving, active.id, scope.sealables.values())
+    if not free:
+        return
+    kept = [key for key in instance.properties.data_keys if key.id not in free]
+    await _write(context, scope, instance, {"dataKeys": [key.dump() for key in kept]})
+    for key_id in sorted(free):
+        context.data_keys.forget(key_id)
+        log.info("retired", instance=scope.key[1], namespace=scope.key[0], data_key=key_id[:8])
+    names = ", ".join(key_id[:8] for key_id in sorted(free))
+    await context.store.announce(instance.KIND, instance.metadata, Reason.DATA_KEY_RETIRED, f"data key {names} removed")
+
+
+async def rebuild(context: Context, scope: Scope, _: Rebuild) -> None:
+    """Restore the properties from the wrapped keys that the envelopes carry themselves.
+
+    The key that most envelopes name becomes Active: with a single one nothing has to be re-encrypted.
+    """
+    instance = await _read(context, scope)
+    if instance.properties.data_keys:
+        return
+    marts = await context.store.datamarts(*scope.key)
+    found = [from_datamart(mart, instance.spec.service_instance_id) for mart in marts.items]
+    entries = _entries_of(found, context.now_text())[: MAX_RETIRING + 1]
+    if not entries:
+        scope.list_marts(marts.version, marts.items)
+        return
+    active = entries[0]
+    properties = Properties(
+        user_root_key_crn="" if active.root_key == GLOBAL else active.root_key,
+        data_key_revision=instance.spec.data_key_revision,
+        data_keys=tuple(entries),
+        releases=instance.properties.releases,
+    )
+    await _write(context, scope, instance, properties.dump())
+    scope.list_marts(marts.version, marts.items)
+    text = f"status.properties were lost; {len(entries)} data keys were restored from the envelopes"
+    log.warning("rebuilt", instance=scope.key[1], namespace=scope.key[0], data_keys=len(entries))
+    await context.store.announce(instance.KIND, instance.metadata, Reason.PROPERTIES_REBUILT, text)
+
+
+def _entries_of(sealables: Sequence[Sealable], now: str) -> list[DataKeyEntry]:
+    named = Counter(s.envelope.data_key for s in sealables if s.envelope is not None)
+    wrapped = {s.envelope.data_key: s.envelope.wrapped for s in sealables if s.envelope is not None}
+    return [
+        DataKeyEntry(
+            id=key_id,
+            root_key=wrapped[key_id].root_key,
+            root_key_version="",  # unknown: the next look at the root key has it rewrapped, and so proven
+            wrapped=wrapped[key_id].ciphertext,
+            state="Retiring" if place else "Active",
+            created_time=now,
+        )
+        for place, (key_id, _) in enumerate(named.most_common())
+    ]
+
+
+async def _read(context: Context, scope: Scope) -> OpenScaleInstance:
+    instance = await context.store.instance(*scope.key)
+    scope.see_instance(instance)
+    return instance
+
+
+async def _write(context: Context, scope: Scope, instance: OpenScaleInstance, properties: dict[str, Any]) -> None:
+    raw = await context.store.patch_status(instance.KIND, instance.metadata, {"properties": properties})
+    scope.see_instance(OpenScaleInstance.of(raw))
+
+
+async def _unhold(context: Context, scope: Scope, held: OpenScaleInstance | RootKeyBinding) -> None:
+    rest = [name for name in held.metadata.finalizers if name != FINALIZER]
+    try:
+        raw = await context.store.patch_finalizers(held.KIND, held.metadata, rest)
+    except Missing:
+        raw = {}
+    gone = not raw or (held.metadata.deleting and not rest)
+    if isinstance(held, RootKeyBinding):
+        scope.see_binding(held if gone else RootKeyBinding.of(raw), gone=gone)
+    else:
+        scope.see_instance(None if gone else OpenScaleInstance.of(raw))
+
+
+def _take(scope: Scope, kind: str, raw: dict[str, Any]) -> None:
+    if kind == RootKeyBinding.KIND:
+        scope.see_binding(RootKeyBinding.of(raw))
+    else:
+        scope.see_instance(OpenScaleInstance.of(raw))

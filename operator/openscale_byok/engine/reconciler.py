@@ -1,0 +1,219 @@
+"""One pass over one instance: observe, plan, execute the step, and plan again until nothing is left to do."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from openscale_byok.core import conditions, steps
+from openscale_byok.core.findings import needs_source
+from openscale_byok.core.plan import SLICE, plan
+from openscale_byok.core.sealable import Sealable
+from openscale_byok.core.view import View
+from openscale_byok.engine import key_steps
+from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.key_poll import KeyPoll
+from openscale_byok.engine.queue import KeyedQueue
+from openscale_byok.engine.scope import Key, Scope
+from openscale_byok.engine.seal_steps import SealSteps
+from openscale_byok.engine.world import World
+from openscale_byok.errors import ByokError, Changed, Missing
+from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
+
+RELIST_SECONDS = 600.0
+"""A watch can miss a deletion (kopf never compares a list with what it knew); a list does not."""
+RELIST_WHILE_DELETING_SECONDS = 15.0
+
+Execute = Callable[[Scope, Any, str], Awaitable[None]]
+
+
+class Engine:
+    """The whole of it: events go in by `see`, `serve` works."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once)
+        self.world = World(self._queue.wake)
+        self._poll = KeyPoll(context, self._queue.wake)
+
+    def see(self, kind: str, raw: dict[str, Any], *, gone: bool) -> None:
+        """Take in an event of one of our kinds."""
+        self.world.see(kind, raw, gone=gone)
+
+    async def serve(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            WentBack: the cluster was restored under us; the process must end and start anew.
+        """
+        try:
+            await self._queue.serve()
+        finally:
+            self._poll.stop()
+
+    # One pass -----------------------------------------------------------------------------------------
+
+    async def _pass(self, key: Key) -> float | None:
+        """One step, so that no instance keeps another waiting; zero asks for the next one at once."""
+        scope = self.world.scope(key)
+        try:
+            if not scope.listed or scope.relist_due <= self._context.clock.monotonic():
+                await self._list(scope)
+        except ByokError as error:
+            self._failed(scope, "list", error)
+            return max(0.05, scope.troubles["list"].due - self._context.clock.monotonic())
+        if scope.empty:
+            self._poll.follow(scope)
+            self.world.scopes.pop(key, None)
+            self._queue.forget(key)
+            return None
+        self._poll.follow(scope)
+        view = scope.view(self._context.clock.monotonic(), self.world.rival(key))
+        step = plan(view)
+        if step is None:
+            return self._next_look(scope, view)
+        await self._execute(scope, view, step)
+        await asyncio.sleep(0)
+        return 0.0
+
+    async def _list(self, scope: Scope) -> None:
+        """Read everything of the instance afresh, and replace what was known."""
+        store = self._context.store
+        try:
+            instance: OpenScaleInstance | None = await store.instance(*scope.key)
+        except Missing:
+            instance = None
+        scope.see_instance(instance)
+        bindings = await store.bindings(*scope.key)
+        scope.list_bindings(bindings.version, bindings.items)
+        marts = await store.datamarts(*scope.key)
+        scope.list_marts(marts.version, marts.items)
+        scope.listed = True
+        now, tuning = self._context.clock.monotonic(), self._context.tuning
+        scope.relist_due = now + RELIST_SECONDS * (0.9 + self._context.jitter() / 5)
+        scope.troubles.pop("list", None)
+        for sealable in scope.sealables.values():
+            if sealable.ready and sealable.uid not in scope.notes:
+                # Settled before this process began: its source is looked at in its turn, not in a herd.
+                due = now + tuning.source_refresh_seconds * self._context.jitter()
+                scope.note(sealable, source_looked=sealable.meta.generation, source_due=due)
+
+    async def _execute(self, scope: Scope, view: View, step: steps.Step) -> None:
+        try:
+            await self._run(scope, view, step)
+        except ByokError as error:
+            self._failed(scope, step.subject, error)
+        else:
+            scope.troubles.pop(step.subject, None)
+
+    async def _run(self, scope: Scope, view: View, step: steps.Step) -> None:
+        context = self._context
+        if isinstance(step, steps.Batch):
+            await self._run_batch(scope, step)
+            return
+        match step:
+            case steps.Report():
+                await self._report(scope, view)
+            case steps.Hold():
+                await key_steps.hold(context, scope, step)
+            case steps.LetGo():
+                await key_steps.let_go(context, scope, step)
+            case steps.Release():
+                await key_steps.release(context, scope, step)
+            case steps.Rebuild():
+                await key_steps.rebuild(context, scope, step)
+            case steps.Mint():
+                await key_steps.mint(context, scope, step, view.rival)
+            case steps.Rewrap():
+                await key_steps.rewrap(context, scope, step)
+            case steps.Retire():
+                await key_steps.retire(context, scope, step)
+            case _:
+                raise RuntimeError(f"a plan named {type(step).__name__}, which nobody executes")
+
+    async def _run_batch(self, scope: Scope, step: steps.Batch) -> None:
+        work = SealSteps(self._context, scope, self._sharing)
+        try:
+            match step:
+                case steps.Verify():
+                    await work.verify(step)
+                case steps.Seal():
+                    await work.seal(step)
+                case steps.Confirm():
+                    await work.confirm(step)
+                case steps.ReEncrypt():
+                    await work.re_encrypt(step)
+                case steps.Recover():
+                    await work.recover(step)
+                case steps.MarkStuck():
+                    await work.mark_stuck(step)
+                case _:
+                    raise RuntimeError(f"a plan named {type(step).__name__}, which nobody executes")
+        finally:
+            if work.relist:
+                scope.listed = False
+
+    def _sharing(self, sealable: Sealable) -> list[Sealable]:
+        """Other sealables of the namespace that read the same source."""
+        return [
+            other
+            for key, scope in self.world.scopes.items()
+            if key[0] == sealable.meta.namespace
+            for other in scope.sealables.values()
+            if other.source_ref.name == sealable.source_ref.name and other.uid != sealable.uid
+        ]
+
+    async def _report(self, scope: Scope, view: View) -> None:
+        """Write the statuses that differ, and announce what a person should hear of."""
+        failures: list[ByokError] = []
+
+        async def one(patch: conditions.StatusPatch) -> None:
+            if failures:
+                return
+            try:
+                await self._write_status(scope, patch)
+            except ByokError as error:
+                failures.append(error)
+                return
+            if patch.announce is not None:
+                text = patch.announce
+                await self._context.store.announce(patch.kind, patch.meta, text.reason, text.message)
+
+        found = conditions.patches(view, self._context.now_text())
+        some = [patch for _, patch in zip(range(SLICE), found, strict=False)]
+        await self._context.in_flight(some, one)
+        scope.last_report = self._context.clock.monotonic()
+        if failures:
+            raise failures[0]
+
+    async def _write_status(self, scope: Scope, patch: conditions.StatusPatch) -> None:
+        if patch.kind == DataMart.KIND:
+            await self._context.write(scope, scope.sealables[patch.meta.name], dict(patch.status))
+            return
+        raw = await self._context.store.patch_status(patch.kind, patch.meta, patch.status)
+        if patch.kind == RootKeyBinding.KIND:
+            scope.see_binding(RootKeyBinding.of(raw))
+        else:
+            scope.see_instance(OpenScaleInstance.of(raw))
+
+    def _failed(self, scope: Scope, subject: str, error: ByokError) -> None:
+        if isinstance(error, (Changed, Missing)):
+            scope.listed = False
+        log.warning(
+            "step failed",
+            step=subject,
+            namespace=scope.key[0],
+            instance=scope.key[1],
+            reason=error.reason.value,
+            message=error.message,
+        )
+        scope.fail(scope.troubles, subject, error, self._context.clock.monotonic(), self._context.jitter())
+
+    def _next_look(self, scope: Scope, view: View) -> float:
+        """Seconds until something is due by itself."""
+        properties = view.properties
+        dues = [failure.due for failure in (*scope.closed.values(), *scope.troubles.values())]
+        dues += [view.note(s).source_due for s in view.sealables if needs_source(view, s, s.standing(properties))]
+        if view.instance is not None and view.instance.metadata.deleting:
+            scope.relist_due = min(scope.relist_due, view.now + RELIST_WHILE_DELETING_SECONDS)
+        ahead = [due - view.now for due in (*dues, scope.relist_due) if due > view.now]
+        return max(0.05, min(ahead, default=RELIST_SECONDS))

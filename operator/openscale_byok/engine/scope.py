@@ -1,0 +1,223 @@
+"""Everything known of one instance: its objects as last seen, and what the engine remembers of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
+from openscale_byok.core.view import KeyStanding, View
+from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
+from openscale_byok.resources import Credentials, DataMart, OpenScaleInstance, RootKeyBinding
+
+Key = tuple[str, str]
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 60.0
+
+
+class WentBack(RuntimeError):
+    """A list shows an older version of the cluster than one before: it was restored under us.
+
+    Nothing that this process remembers may be relied on: it ends, and starts anew.
+    """
+
+
+def _forward(before: int, version: int) -> int:
+    if version < before:
+        raise WentBack("the cluster's resourceVersion went backwards: restored from a backup?")
+    return version
+
+
+@dataclass(slots=True)
+class Failure:
+    """A failed try: what it said, how often in a row, and when to try again."""
+
+    error: ByokError
+    tries: int
+    due: float
+
+
+def backoff(tries: int, jitter: float) -> float:
+    """Seconds until the next try: doubling to a minute, and spread so that many do not come at once.
+
+    Args:
+        tries: failures in a row, from 1.
+        jitter: between 0 and 1.
+    """
+    return min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** (tries - 1)) * (0.75 + jitter / 2)
+
+
+@dataclass(slots=True)
+class Scope:
+    """One instance and what belongs to it. A list replaces; an event only moves forward."""
+
+    key: Key
+    instance: OpenScaleInstance | None = None
+    bindings: dict[str, RootKeyBinding] = field(default_factory=dict)
+    sealables: dict[str, Sealable] = field(default_factory=dict)  # by name
+    notes: dict[str, Note] = field(default_factory=dict)
+    keys: dict[str, KeyStanding] = field(default_factory=dict)
+    closed: dict[str, Failure] = field(default_factory=dict)
+    troubles: dict[str, Failure] = field(default_factory=dict)
+    listed: bool = False
+    listed_bindings: int = -1
+    listed_marts: int = -1
+    in_flight: set[str] = field(default_factory=set)
+    deferred: dict[str, tuple[bool, dict[str, Any]]] = field(default_factory=dict)
+    last_report: float = float("-inf")
+    relist_due: float = 0.0
+
+    # Events -------------------------------------------------------------------------------------------
+
+    def see_instance(self, instance: OpenScaleInstance | None) -> bool:
+        """Take in an instance as an event or a read shows it; whether that was news."""
+        known = self.instance
+        if instance is None:
+            self.instance, self.listed = None, False
+            return known is not None
+        if known is not None and known.metadata.uid == instance.metadata.uid:
+            if instance.metadata.version <= known.metadata.version:
+                return False
+        else:
+            self.listed = False  # what belongs to it carries the identity of the former one
+        self.instance = instance
+        return True
+
+    def see_binding(self, binding: RootKeyBinding, *, gone: bool = False) -> bool:
+        """Take in a binding; whether that was news."""
+        name, known = binding.metadata.name, self.bindings.get(binding.metadata.name)
+        if gone:
+            self.keys.pop(binding.metadata.uid, None)
+            return self.bindings.pop(name, None) is not None
+        if known is not None and known.metadata.version >= binding.metadata.version:
+            return False
+        if known is None and binding.metadata.version <= self.listed_bindings:
+            return False  # a late event of something that a later list did not show
+        self.bindings[name] = binding
+        return True
+
+    def see_mart(self, raw: dict[str, Any], *, gone: bool = False) -> bool:
+        """Take in a data mart as an event shows it; whether that was news."""
+        meta = raw["metadata"]
+        if meta["uid"] in self.in_flight:
+            # Most probably our own write. What it really was shows once the write has answered.
+            self.deferred[meta["uid"]] = (gone, raw)
+            return False
+        known, version = self.sealables.get(meta["name"]), int(meta["resourceVersion"])
+        if known is not None and known.meta.version >= version and not gone:
+            return False
+        if known is None and version <= self.listed_marts:
+            return False
+        if gone:
+            if known is not None and known.uid == meta["uid"]:
+                self.forget(known)
+                return True
+            return False
+        self.put(self._sealable(DataMart.of(raw)))
+        return True
+
+    def landed(self, uid: str) -> None:
+        """A write of ours has answered: take in what came for this object meanwhile."""
+        self.in_flight.discard(uid)
+        waiting = self.deferred.pop(uid, None)
+        if waiting is not None:
+            self.see_mart(waiting[1], gone=waiting[0])
+
+    # Lists --------------------------------------------------------------------------------------------
+
+    def list_bindings(self, version: int, bindings: Iterable[RootKeyBinding]) -> None:
+        """Replace the bindings by a consistent list."""
+        self.listed_bindings = _forward(self.listed_bindings, version)
+        self.bindings = {b.metadata.name: b for b in bindings}
+        uids = {b.metadata.uid for b in self.bindings.values()}
+        self.keys = {uid: standing for uid, standing in self.keys.items() if uid in uids}
+
+    def list_marts(self, version: int, marts: Iterable[DataMart]) -> None:
+        """Replace the data marts by a consistent list."""
+        self.listed_marts = _forward(self.listed_marts, version)
+        self.sealables = {}
+        for mart in marts:
+            self.put(self._sealable(mart))
+        uids = {s.uid for s in self.sealables.values()}
+        self.notes = {uid: note for uid, note in self.notes.items() if uid in uids}
+
+    # Sealables ----------------------------------------------------------------------------------------
+
+    def put(self, sealable: Sealable) -> None:
+        """Keep a sealable as it is now."""
+        self.sealables[sealable.meta.name] = sealable
+
+    def forget(self, sealable: Sealable) -> None:
+        """It is gone."""
+        self.sealables.pop(sealable.meta.name, None)
+        self.notes.pop(sealable.uid, None)
+
+    def note(self, sealable: Sealable, **changes: object) -> None:
+        """Remember something of a sealable."""
+        self.notes[sealable.uid] = self.notes.get(sealable.uid, NO_NOTE).with_(**changes)
+
+    def sealable_of(self, raw: dict[str, Any]) -> Sealable:
+        """A data mart that the API server has just answered with."""
+        return self._sealable(DataMart.of(raw))
+
+    def _sealable(self, mart: DataMart) -> Sealable:
+        return from_datamart(mart, self.instance.spec.service_instance_id if self.instance else "")
+
+    # Root keys ----------------------------------------------------------------------------------------
+
+    def credentials_of(self, binding: RootKeyBinding) -> Credentials | None:
+        """The binding's credentials, else its instance's."""
+        if binding.spec.credentials is not None:
+            return binding.spec.credentials
+        return self.instance.spec.credentials if self.instance is not None else None
+
+    def binding_for(self, root_key: str) -> RootKeyBinding | None:
+        """A binding that may use this root key: one that is not refused first, then the older."""
+        found = [b for b in self.bindings.values() if b.root_key == root_key]
+        found.sort(key=lambda b: (self._refused(b), b.metadata.creation_timestamp, b.metadata.name))
+        return found[0] if found else None
+
+    def _refused(self, binding: RootKeyBinding) -> bool:
+        standing = self.keys.get(binding.metadata.uid)
+        return standing is not None and standing.refused
+
+    # Failures -----------------------------------------------------------------------------------------
+
+    def fail(self, book: dict[str, Failure], subject: str, error: ByokError, now: float, jitter: float) -> None:
+        """Remember a failed try, and when the next one may be."""
+        tries = book[subject].tries + 1 if subject in book else 1
+        wait = LAST_RETRY_SECONDS if isinstance(error, Refused) else backoff(tries, jitter)
+        if isinstance(error, (Changed, Missing)):
+            wait /= 10  # the list is read anew before the next try
+        if isinstance(error, Unavailable) and error.retry_after is not None:
+            wait = max(wait, error.retry_after)
+        book[subject] = Failure(error, tries, now + wait)
+
+    def reopen(self, root_key: str) -> None:
+        """Something changed about a root key: what failed because of it may be tried again at once."""
+        for entry in self.instance.properties.data_keys if self.instance else ():
+            if entry.root_key == root_key:
+                self.closed.pop(entry.id, None)
+                self.troubles.pop(f"rewrap:{entry.id}", None)
+        self.troubles.pop("mint", None)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to look after."""
+        return self.instance is None and not self.bindings and not self.sealables
+
+    def view(self, now: float, rival: str) -> View:
+        """What a plan rests on."""
+        return View(
+            namespace=self.key[0],
+            name=self.key[1],
+            instance=self.instance,
+            rival=rival,
+            bindings=tuple(self.bindings.values()),
+            keys=self.keys,
+            sealables=tuple(self.sealables.values()),
+            notes=self.notes,
+            closed={key: failure.error for key, failure in self.closed.items() if failure.due > now},
+            troubles={name: failure.error for name, failure in self.troubles.items() if failure.due > now},
+            now=now,
+            last_report=self.last_report,
+        )

@@ -1,0 +1,318 @@
+"""The steps over secrets: verify, seal, confirm, re-encrypt, recover, mark stuck.
+
+Each takes a slice. An object that changed meanwhile is left alone and looked at again on the next pass; one
+that is gone is forgotten.
+"""
+
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, merged
+from openscale_byok.core.sealable import NO_NOTE, Sealable
+from openscale_byok.core.source import Source, password
+from openscale_byok.core.steps import Batch, Confirm, MarkStuck, Recover, ReEncrypt, Seal, Verify
+from openscale_byok.crypto import envelope as envelopes
+from openscale_byok.crypto.data_key import DataKey
+from openscale_byok.crypto.envelope import Context as SealContext
+from openscale_byok.crypto.envelope import Wrapped
+from openscale_byok.crypto.jwe import NONCE_BYTES
+from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.scope import Scope, backoff
+from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import DataKeyEntry
+
+
+class SealSteps:
+    """The steps over the secrets of one scope."""
+
+    def __init__(self, context: Context, scope: Scope, others: Callable[[Sealable], list[Sealable]]) -> None:
+        self._context = context
+        self._scope = scope
+        self._others = others
+        self.relist = False
+
+    # Steps --------------------------------------------------------------------------------------------
+
+    async def verify(self, step: Verify) -> None:
+        """Open what this process has not seen open: pure work once the data keys are here."""
+        keys = await self._keys(step)
+        for sealable in step.sealables:
+            envelope = sealable.envelope
+            key = keys.get(envelope.data_key) if envelope is not None else None
+            if envelope is None or key is None:
+                continue
+            try:
+                envelopes.open_(envelope, key, envelope.context)
+            except Refused as error:
+                self._judge(sealable, envelope.text, error)
+            else:
+                self._judge(sealable, envelope.text)
+
+    async def seal(self, step: Seal) -> None:
+        """Look at each source, and seal what it holds where that is called for."""
+        active = await self._active()
+        if active is not None:
+            await self._each(step, lambda s: self._look_and_seal(s, *active))
+
+    async def confirm(self, step: Confirm) -> None:
+        """Read the instance again, after the seals were stored: one read serves the whole slice.
+
+        While the data key that they name is still Active, no other writer has moved on; only now are they
+        Ready, and only now is a hand-over source consumed.
+        """
+        instance = await self._context.store.instance(*self._scope.key)
+        self._scope.see_instance(instance)
+        active = instance.properties.active
+        good = tuple(
+            s
+            for s in step.sealables
+            if active is not None and s.envelope is not None and s.envelope.data_key == active.id
+        )
+        await self._each(Confirm(good), self._confirm_one)
+
+    async def re_encrypt(self, step: ReEncrypt) -> None:
+        """Open with the key that the envelope names, seal with Active; what it is bound to stays as it is.
+
+        The context is the envelope's own, authenticated by opening it: re-encryption can neither widen nor
+        redirect what was sealed.
+        """
+        active = await self._active()
+        if active is None:
+            return
+        entry, key = active
+        keys = await self._keys(step)
+
+        async def one(sealable: Sealable) -> None:
+            envelope = sealable.envelope
+            old = keys.get(envelope.data_key) if envelope is not None else None
+            if envelope is None or old is None:
+                return
+            try:
+                secret = envelopes.open_(envelope, old, envelope.context)
+            except Refused as error:
+                self._judge(sealable, envelope.text, error)
+                return
+            await self._store(sealable, entry, key, secret, envelope.context, {})
+
+        await self._each(step, one)
+
+    async def recover(self, step: Recover) -> None:
+        """An unknown data key: look again; then the source; then the envelope's own wrapped key."""
+        known = self._scope.instance
+        instance = await self._context.store.instance(*self._scope.key)
+        self._scope.see_instance(instance)
+        if known is None or instance.metadata.version > known.metadata.version:
+            return  # my view was old: plan anew
+        active = await self._active()
+        if active is not None:
+            await self._each(step, lambda s: self._recover_one(s, *active))
+
+    async def mark_stuck(self, step: MarkStuck) -> None:
+        """Write down under which Active key these could not be opened."""
+        active = self._scope.instance.properties.active if self._scope.instance else None
+        if active is None:
+            return
+
+        async def one(sealable: Sealable) -> None:
+            await self._context.write(self._scope, sealable, {"sealedPassword": {"stuckUnder": active.id}})
+
+        await self._each(step, one)
+
+    # One object ---------------------------------------------------------------------------------------
+
+    async def _look_and_seal(self, sealable: Sealable, entry: DataKeyEntry, key: DataKey) -> None:
+        secret, source = await self._look(sealable)
+        if secret is None or source is None or self._already(sealable, secret, source, key):
+            return
+        await self._seal_source(sealable, secret, source, entry, key)
+
+    async def _seal_source(
+        self, sealable: Sealable, secret: bytes, source: Source, entry: DataKeyEntry, key: DataKey
+    ) -> None:
+        origin = {"uid": source.uid, "resourceVersion": source.resource_version, "handover": source.handover}
+        status = self._status(sealable, checking_seal())
+        await self._store(sealable, entry, key, secret, sealable.context, status, origin)
+
+    async def _look(self, sealable: Sealable) -> tuple[bytes | None, Source | None]:
+        """Read the source *after* the object: the other way round an old password could overwrite a newer one."""
+        ref, namespace = sealable.source_ref, sealable.meta.namespace
+        try:
+            source = await self._context.sources.read(namespace, ref.name)
+            secret = password(source, ref)
+        except Missing:
+            text = f"spec.database.password.secretRef: Secret {ref.name} does not exist in this namespace (yet)"
+            self._looked(sealable, Missing(Reason.SECRET_NOT_FOUND, text))
+        except (Refused, Unavailable) as error:
+            self._looked(sealable, error)
+        else:
+            self._looked(sealable, None)
+            return secret, source
+        return None, None
+
+    def _already(self, sealable: Sealable, secret: bytes, source: Source, key: DataKey) -> bool:
+        """Whether just this is sealed already, under Active, for the endpoint of now."""
+        envelope, before = sealable.envelope, sealable.sealed_source
+        if envelope is None or before is None or envelope.data_key != key.id or sealable.elsewhere:
+            return False
+        if source.handover and (before.uid, before.resource_version) != (source.uid, source.resource_version):
+            return False  # the delete's preconditions must name the Secret that was sealed
+        try:
+            return hmac.compare_digest(envelopes.open_(envelope, key, sealable.context), secret)
+        except Refused:
+            return False
+
+    async def _confirm_one(self, sealable: Sealable) -> None:
+        note, shared = self._scope.notes.get(sealable.uid, NO_NOTE), ""
+        source = sealable.sealed_source
+        if source is not None and source.handover and not isinstance(note.source_trouble, Missing):
+            waiting = [o for o in self._others(sealable) if not _sealed_from(o, source.uid)]
+            if waiting:
+                shared = waiting[0].meta.name
+            elif not await self._consume(sealable, source.uid, source.resource_version):
+                return
+        status = self._status(sealable, confirmed(sealable, note, shared_with=shared))
+        if status:
+            await self._context.write(self._scope, sealable, status)
+
+    async def _consume(self, sealable: Sealable, uid: str, resource_version: str) -> bool:
+        """Delete a hand-over source, if it is still the one that was sealed."""
+        ref = sealable.source_ref
+        try:
+            await self._context.sources.delete(sealable.meta.namespace, ref.name, uid, resource_version)
+        except Missing:
+            pass
+        except Changed:
+            # Another password lies there by now: it is sealed first.
+            self._scope.note(sealable, source_looked=-1)
+            return False
+        except (Refused, Unavailable) as error:
+            self._looked(sealable, error)
+            return False
+        log.info("handed over", name=sealable.meta.name, namespace=sealable.meta.namespace, secret=ref.name)
+        return True
+
+    async def _recover_one(self, sealable: Sealable, entry: DataKeyEntry, key: DataKey) -> None:
+        envelope = sealable.envelope
+        if envelope is None:
+            return
+        secret, source = await self._look(sealable)
+        if secret is not None and source is not None:
+            await self._seal_source(sealable, secret, source, entry, key)
+            return
+        try:
+            wrapped = envelope.wrapped
+            old = await self._context.unwrap(self._scope, envelope.data_key, wrapped.root_key, wrapped.ciphertext)
+            opened = envelopes.open_(envelope, old, envelope.context)
+        except Refused as error:
+            text = f"the data key of its envelope is recorded nowhere, and {error.message}"
+            self._judge(sealable, envelope.text, Refused(Reason.UNKNOWN_DATA_KEY, text))
+        except Unavailable as error:
+            self._closed(envelope.data_key, error)
+        else:
+            status = self._status(sealable, checking_seal())
+            await self._store(sealable, entry, key, opened, envelope.context, status)
+
+    async def _store(
+        self,
+        sealable: Sealable,
+        entry: DataKeyEntry,
+        key: DataKey,
+        secret: bytes,
+        bound_to: SealContext,
+        status: dict[str, Any],
+        origin: dict[str, Any] | None = None,
+    ) -> None:
+        wrapped = Wrapped(entry.root_key, entry.wrapped)
+        text = envelopes.seal(secret, key, bound_to, wrapped, secrets.token_bytes(NONCE_BYTES))
+        sealed: dict[str, Any] = {
+            "dataKey": entry.id,
+            "envelope": text,
+            "sealedTime": self._context.now_text(),
+            "stuckUnder": None,
+        }
+        if origin is not None:
+            sealed["source"] = origin
+        self._judge(sealable, text)
+        await self._context.write(self._scope, sealable, {"sealedPassword": sealed, **status})
+
+    # Small things -------------------------------------------------------------------------------------
+
+    async def _each(self, step: Batch, work: Callable[[Sealable], Awaitable[None]]) -> None:
+        """Work on each. Trouble with the API server ends the slice, and is raised once, at its end."""
+        failures: list[ByokError] = []
+
+        async def guarded(sealable: Sealable) -> None:
+            if failures:
+                return
+            try:
+                await work(sealable)
+            except Changed:
+                self.relist = True
+            except Missing:
+                self._scope.forget(sealable)
+            except (Refused, Unavailable) as error:
+                failures.append(error)
+
+        await self._context.in_flight(step.sealables, guarded)
+        if failures:
+            raise failures[0]
+
+    async def _active(self) -> tuple[DataKeyEntry, DataKey] | None:
+        entry = self._scope.instance.properties.active if self._scope.instance else None
+        if entry is None:
+            return None
+        key = await self._open_key(entry)
+        return None if key is None else (entry, key)
+
+    async def _keys(self, step: Batch) -> dict[str, DataKey]:
+        """The data keys that a slice names, each unwrapped once; those that cannot be are closed for now."""
+        named = {s.envelope.data_key for s in step.sealables if s.envelope is not None}
+        properties = self._scope.instance.properties if self._scope.instance else None
+        entries = [entry for entry in properties.data_keys if entry.id in named] if properties else []
+        return {entry.id: key for entry in entries if (key := await self._open_key(entry)) is not None}
+
+    async def _open_key(self, entry: DataKeyEntry) -> DataKey | None:
+        try:
+            key = await self._context.data_key(self._scope, entry)
+        except (Refused, Unavailable) as error:
+            self._closed(entry.id, error)
+            return None
+        self._scope.closed.pop(entry.id, None)
+        return key
+
+    def _closed(self, key_id: str, error: ByokError) -> None:
+        log.warning("data key closed", data_key=key_id[:8], instance=self._scope.key[1], reason=error.reason.value)
+        now, jitter = self._context.clock.monotonic(), self._context.jitter()
+        self._scope.fail(self._scope.closed, key_id, error, now, jitter)
+
+    def _judge(self, sealable: Sealable, text: str, broken: Refused | None = None) -> None:
+        self._scope.note(sealable, judged=text, broken=broken)
+
+    def _looked(self, sealable: Sealable, trouble: ByokError | None) -> None:
+        """Remember what a look at the source found, and when the next one is due."""
+        note = self._scope.notes.get(sealable.uid)
+        looks = (note.looks if note is not None else 0) + 1 if trouble is not None else 0
+        jitter = self._context.jitter()
+        refresh = self._context.tuning.source_refresh_seconds * (0.9 + jitter / 5)
+        wait = refresh if trouble is None or sealable.ready else min(refresh, backoff(looks, jitter))
+        self._scope.note(
+            sealable,
+            source_trouble=trouble,
+            source_looked=sealable.meta.generation,
+            source_due=self._context.clock.monotonic() + wait,
+            looks=looks,
+        )
+
+    def _status(self, sealable: Sealable, wanted: tuple[Wanted, ...]) -> dict[str, Any]:
+        """The conditions and generation that differ, as a part of a status."""
+        generation = sealable.meta.generation
+        conditions = merged(sealable.conditions, wanted, generation, self._context.now_text())
+        status: dict[str, Any] = {} if conditions is None else {"conditions": conditions}
+        return status if sealable.observed_generation == generation else status | {"observedGeneration": generation}
+
+
+def _sealed_from(sealable: Sealable, uid: str) -> bool:
+    return sealable.envelope is not None and sealable.sealed_source is not None and sealable.sealed_source.uid == uid

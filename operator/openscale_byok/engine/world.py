@@ -1,0 +1,78 @@
+"""Every instance's scope, kept up to date by events; says which scope an event wakes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from openscale_byok.engine.scope import Key, Scope
+from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
+
+
+class World:
+    """All scopes. Events come in by `see`; whatever they change is woken."""
+
+    def __init__(self, wake: Callable[[Key], None]) -> None:
+        self._wake = wake
+        self.scopes: dict[Key, Scope] = {}
+
+    def scope(self, key: Key) -> Scope:
+        """The scope of an instance, made on demand: what refers to it may come before it."""
+        found = self.scopes.get(key)
+        if found is None:
+            found = self.scopes[key] = Scope(key)
+        return found
+
+    def see(self, kind: str, raw: dict[str, Any], *, gone: bool) -> None:
+        """Take in an event."""
+        if kind == DataMart.KIND:
+            # The most frequent event by far, and mostly the echo of our own write: no model is built before
+            # the scope finds it to be news.
+            key = (raw["metadata"]["namespace"], raw["spec"]["instanceRef"]["name"])
+            scope = self.scope(key)
+            if not scope.listed or scope.see_mart(raw, gone=gone):
+                self._wake(key)
+        elif kind == RootKeyBinding.KIND:
+            binding = RootKeyBinding.of(raw)
+            scope = self.scope(binding.instance_key)
+            if scope.see_binding(binding, gone=gone) or not scope.listed:
+                self._wake(binding.instance_key)
+        else:
+            self._see_instance(OpenScaleInstance.of(raw), gone=gone)
+
+    def know(self, instance: OpenScaleInstance) -> None:
+        """Know of an instance before the first event: who claims what must not depend on their order."""
+        self.scope(instance.key).see_instance(instance)
+
+    def rival(self, key: Key) -> str:
+        """Who holds the service instance id of this instance before it: namespace/name, or nothing."""
+        mine = self.scope(key).instance
+        if mine is None:
+            return ""
+        claimants = [(key, mine), *self._others_like(mine)]
+        # One that holds properties holds wrapped keys: it must keep what it protects.
+        holder, _ = min(
+            claimants,
+            key=lambda c: (not c[1].properties.data_keys, c[1].metadata.creation_timestamp, c[0]),
+        )
+        return "" if holder == key else "/".join(holder)
+
+    def _others_like(self, instance: OpenScaleInstance) -> list[tuple[Key, OpenScaleInstance]]:
+        """Other instances that claim the same service instance id."""
+        claimed = instance.spec.service_instance_id
+        return [
+            (at, scope.instance)
+            for at, scope in self.scopes.items()
+            if scope.instance is not None and scope.instance.spec.service_instance_id == claimed and at != instance.key
+        ]
+
+    def _see_instance(self, instance: OpenScaleInstance, *, gone: bool) -> None:
+        scope = self.scope(instance.key)
+        known = scope.instance
+        if gone:
+            if known is not None and known.metadata.uid == instance.metadata.uid:
+                scope.see_instance(None)
+        elif not scope.see_instance(instance):
+            return
+        self._wake(instance.key)
+        if gone or known is None:
+            for other, _ in self._others_like(instance):
+                self._wake(other)

@@ -1,0 +1,101 @@
+"""The composition root of the operator: builds the adapters, hands them to the engine, and runs both."""
+
+import asyncio
+import resource
+import signal
+import time
+from datetime import UTC, datetime
+
+from openscale_byok.adapters import global_key, http
+from openscale_byok.adapters.cluster import Cluster
+from openscale_byok.adapters.iam import Iam
+from openscale_byok.adapters.root_keys import RootKeyDirectory
+from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.data_keys import DataKeys
+from openscale_byok.engine.reconciler import Engine
+from openscale_byok.errors import Refused
+from openscale_byok.ports import Listing
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import GLOBAL, OpenScaleInstance
+from openscale_byok.shell.handlers import feed
+from openscale_byok.shell.settings import Settings
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """See `ports.Clock`."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """See `ports.Clock`."""
+        return time.monotonic()
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until SIGTERM or SIGINT.
+
+    Raises:
+        Refused: it must not start: a CRD is missing, or a version of the global key that is named somewhere.
+        Unavailable: the API server cannot be reached.
+    """
+    no_core_dumps()
+    async with (
+        Cluster.connect(settings.writes_in_flight + settings.instances_at_once) as cluster,
+        http.open_session() as session,
+    ):
+        unserved = await cluster.serves_our_kinds()
+        if unserved:
+            text = f"the API server does not serve {', '.join(unserved)}; apply the CRDs first: kubectl apply -k crds"
+            raise Refused(Reason.INVALID_OBJECT, text)
+        instances = await cluster.instances()
+        named = global_versions(instances)
+        key = await global_key.load(cluster, settings.namespace, settings.global_key_secret, named)
+        clock = SystemClock()
+        directory = RootKeyDirectory(
+            session, Iam(session, settings.iam_url), cluster, cluster, settings.policy(), global_key=key
+        )
+        context = Context(cluster, cluster, directory, clock, DataKeys(clock), settings.tuning())
+        engine = Engine(context)
+        for instance in instances.items:
+            engine.world.know(instance)
+        log.info("started", namespace=settings.namespace, instances=len(instances.items), global_key=key.current[:8])
+        await serve(engine)
+
+
+async def serve(engine: Engine) -> None:
+    """Feed the engine with kopf's events; whichever of the two ends takes the other with it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    working = asyncio.create_task(engine.serve(), name="engine")
+    feeding = asyncio.create_task(feed(engine, stop), name="kopf")
+    try:
+        done, _ = await asyncio.wait({working, feeding}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        stop.set()
+        working.cancel()
+        await asyncio.gather(working, feeding, return_exceptions=True)
+
+
+def global_versions(instances: Listing[OpenScaleInstance]) -> dict[str, str]:
+    """Each version of the global key that some instance's data keys are wrapped by, and that instance."""
+    return {
+        global_key.version_of(entry.wrapped): "/".join(instance.key)
+        for instance in instances.items
+        for entry in instance.properties.data_keys
+        if entry.root_key == GLOBAL
+    }
+
+
+def no_core_dumps() -> None:
+    """A core dump would hold data keys and passwords (PR_SET_DUMPABLE also keeps other processes out)."""
+    import ctypes
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pr_set_dumpable = 4
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0, 0, 0, 0)

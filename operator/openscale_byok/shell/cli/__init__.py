@@ -1,0 +1,41 @@
+"""The command line: ``openscale-byok``. Exit codes: 0 well, 1 refused or failed, 2 wrong usage."""
+
+import asyncio
+import sys
+
+import click
+from pydantic import ValidationError
+
+from openscale_byok import __version__
+from openscale_byok.errors import ByokError
+from openscale_byok.shell.cli.crds import crds
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="openscale-byok")
+def main() -> None:
+    """Hold the key to everything an IBM Watson OpenScale instance stores."""
+
+
+main.add_command(crds)
+
+
+@main.command()
+def run() -> None:
+    """Run the operator. Settings come from the environment: OPENSCALE_BYOK_… (see docs/settings.md)."""
+    from openscale_byok.shell import app, logs
+    from openscale_byok.shell.settings import Settings
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for found in error.errors(include_input=False, include_url=False, include_context=False):
+            name = "OPENSCALE_BYOK_" + "_".join(str(part) for part in found["loc"]).upper()
+            click.echo(f"{name}: {found['msg']}", err=True)
+        sys.exit(2)
+    logs.configure(settings.log_level)
+    try:
+        asyncio.run(app.run(settings))
+    except ByokError as error:
+        click.echo(f"refusing to run: {error.reason.value}: {error.message}", err=True)
+        sys.exit(1)

@@ -1,0 +1,92 @@
+"""kopf as an event source: one handler per kind, which stores and wakes, and can fail at nothing.
+
+No index, daemon, timer or change handler: those write to objects, copy a spec into an annotation, or lose
+their clean-up in a crash. The only module that imports kopf.
+"""
+
+import asyncio
+from typing import Any
+
+import kopf
+
+from openscale_byok.engine.reconciler import Engine
+from openscale_byok.resources import FINALIZER, GROUP, KINDS, VERSION
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Nothing is ever diffed, so nothing is stored for it."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:  # noqa: ANN401 -- kopf's own
+        """Nothing."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:  # noqa: ANN401 -- kopf's own
+        """Nothing."""
+        return None
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401 -- kopf's own
+        """Nothing."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No handler has progress, so none is stored."""
+
+    def fetch(self, **_: Any) -> None:  # noqa: ANN401 -- kopf's own
+        """Nothing."""
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401 -- kopf's own
+        """Nothing."""
+
+    def purge(self, **_: Any) -> None:  # noqa: ANN401 -- kopf's own
+        """Nothing."""
+
+    def touch(self, **_: Any) -> None:  # noqa: ANN401 -- kopf's own
+        """Nothing."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """The essence as it is."""
+        return essence
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """kopf as quiet as it can be: it lists and watches our three kinds, and writes nothing."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 240
+    settings.watching.client_timeout = 300
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 60
+    settings.persistence.finalizer = FINALIZER + "-kopf"  # unused: no daemon, no delete handler
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = _NoProgress()
+    return settings
+
+
+def registry_for(engine: Engine) -> kopf.OperatorRegistry:
+    """The handlers, in a registry of their own."""
+    registry = kopf.OperatorRegistry()
+
+    def listen(kind: str, plural: str) -> None:
+        @kopf.on.event(GROUP, VERSION, plural, registry=registry, id=kind)
+        async def on_event(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 -- kopf's own
+            engine.see(kind, dict(event["object"]), gone=event["type"] == "DELETED")
+
+    for kind in KINDS:
+        listen(kind.KIND, kind.PLURAL)
+
+    @kopf.on.login(registry=registry)
+    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 -- kopf's own
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    return registry
+
+
+async def feed(engine: Engine, stop: asyncio.Event) -> None:
+    """Feed the engine with events until *stop* is set, or a watch fails for good."""
+    tasks = await kopf.spawn_tasks(
+        registry=registry_for(engine), settings=kopf_settings(), standalone=True, clusterwide=True, stop_flag=stop
+    )
+    await kopf.run_tasks(tasks)

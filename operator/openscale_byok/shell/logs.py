@@ -1,0 +1,50 @@
+"""Logs: one event, one line of JSON on standard error; third parties only from WARNING on, without tracebacks.
+
+kopf would log whole objects at DEBUG, and a traceback may quote what a local variable held.
+"""
+
+import logging
+import sys
+
+import structlog
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class _Line(logging.Formatter):
+    """A record of the standard library as one of our lines. Its exception is named, not printed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._render = structlog.processors.JSONRenderer()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        fields = {
+            "event": record.getMessage()[:500],
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["error"] = record.exc_info[0].__name__
+        return str(self._render(None, "", fields))
+
+
+def configure(level: str) -> None:
+    """Set up logging for the whole process."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    # kopf logs an object's whole body at DEBUG: never below INFO, whatever is asked for.
+    logging.getLogger("kopf").setLevel(logging.WARNING)

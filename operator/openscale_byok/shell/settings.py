@@ -1,0 +1,68 @@
+"""Settings of the operator, from the environment: ``OPENSCALE_BYOK_…``. A wrong one is refused by name."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from openscale_byok.adapters.root_keys import Policy
+from openscale_byok.engine.context import Tuning
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its bounds."""
+
+    model_config = SettingsConfigDict(env_prefix="OPENSCALE_BYOK_", frozen=True, hide_input_in_errors=True)
+
+    namespace: Annotated[str, Field(min_length=1, description="The operator's own namespace.")] = "openscale-byok"
+    global_key_secret: Annotated[str, Field(min_length=1, description="Secret of the global key.")] = (
+        "openscale-byok-global-key"
+    )
+    iam_url: Annotated[str, Field(pattern=r"^https?://", description="IAM, for access tokens.")] = (
+        "https://iam.cloud.ibm.com"
+    )
+    key_protect_url: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?://.+)?$",
+            description="Key Protect, instead of the public endpoint that follows from each CRN (private network).",
+        ),
+    ] = ""
+    allowed_endpoints: Annotated[
+        tuple[str, ...],
+        Field(description="Endpoints that a binding may name in spec.rootKey.endpoint; a JSON list, '*.' allowed."),
+    ] = (
+        "https://*.kms.cloud.ibm.com",
+        "https://*.kms.appdomain.cloud",
+        "https://*.hs-crypto.appdomain.cloud",
+    )
+    allowed_root_keys: Annotated[
+        dict[str, tuple[str, ...]],
+        Field(description="CRN prefixes by namespace ('*': every other); a JSON object. Empty: all are allowed."),
+    ] = Field(default_factory=dict)
+    trusted_profiles: Annotated[bool, Field(description="Whether bindings may use trusted profiles.")] = False
+    key_poll_seconds: Annotated[float, Field(ge=0.1, le=3_600, description="Between two looks at a root key.")] = 30
+    source_refresh_seconds: Annotated[
+        float, Field(ge=0.1, le=86_400, description="Between two looks at a source that is kept.")
+    ] = 300
+    writes_in_flight: Annotated[int, Field(ge=1, le=256, description="API writes at once.")] = 32
+    instances_at_once: Annotated[int, Field(ge=1, le=256, description="Instances worked on at once.")] = 8
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="debug, info, …")] = "info"
+
+    def tuning(self) -> Tuning:
+        """The numbers that the engine needs."""
+        return Tuning(
+            source_refresh_seconds=self.source_refresh_seconds,
+            key_poll_seconds=self.key_poll_seconds,
+            writes_in_flight=self.writes_in_flight,
+            instances_at_once=self.instances_at_once,
+        )
+
+    def policy(self) -> Policy:
+        """What bindings are allowed."""
+        return Policy(
+            endpoints=self.allowed_endpoints,
+            root_keys=self.allowed_root_keys,
+            trusted_profiles=self.trusted_profiles,
+            default_endpoint=self.key_protect_url,
+        )
