@@ -44,12 +44,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--port", type=int, default=8900, help="port to listen on; 0 picks a free one (default: %(default)s)"
     )
-    made.add_argument(
-        "--state", type=Path, metavar="FILE", help="keep everything in FILE (default: in memory only)"
-    )
-    made.add_argument(
-        "--ready-file", type=Path, metavar="FILE", help="write the first line of output to FILE too"
-    )
+    made.add_argument("--state", type=Path, metavar="FILE", help="keep everything in FILE (default: in memory only)")
+    made.add_argument("--ready-file", type=Path, metavar="FILE", help="write the first line of output to FILE too")
     made.add_argument("--public-url", metavar="URL", help="how clients reach it, if not by host and port")
     made.add_argument(
         "--remote-control", action="store_true", help="let other machines use /emulator, which hands out keys"

@@ -108,9 +108,7 @@ class Emulator:
     def create_account(self, name: str = "") -> str:
         return str(self._post("/accounts", {"name": name})["id"])
 
-    def create_instance(
-        self, account: str | None = None, *, name: str = "", region: str = "us-south"
-    ) -> Instance:
+    def create_instance(self, account: str | None = None, *, name: str = "", region: str = "us-south") -> Instance:
         return Instance(**self._post("/instances", {"account": account, "name": name, "region": region}))
 
     def create_root_key(
@@ -250,8 +248,8 @@ class Emulator:
         """
         order = {
             "operation": operation, "status": status, "body": body, "content_type": content_type,
-            "code": code, "retry_after": retry_after, "delay": delay, "drop": drop, "after": after, "times": times,
-            "skip": skip, "key": key,
+            "code": code, "retry_after": retry_after, "delay": delay, "drop": drop, "after": after,
+            "times": times, "skip": skip, "key": key,
         }  # fmt: skip
         return str(self._post("/faults", order)["id"])
 
@@ -288,9 +286,7 @@ class Emulator:
         return request(self.url, method, "/emulator" + path, text)
 
 
-def _grant(
-    identity: str, instance: Instance | str | None, key: str | None, role: str | None
-) -> dict[str, Any]:
+def _grant(identity: str, instance: Instance | str | None, key: str | None, role: str | None) -> dict[str, Any]:
     where = instance.id if isinstance(instance, Instance) else instance
     if where is None and key is not None and key.startswith("crn:"):
         where = key

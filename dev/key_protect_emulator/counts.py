@@ -34,9 +34,7 @@ class Counts:
             "operations": dict(sorted(self.operations.items())),
             "keys": {key: dict(sorted(counter.items())) for key, counter in sorted(self.keys.items())},
             "statuses": {op: dict(sorted(counter.items())) for op, counter in sorted(self.statuses.items())},
-            "identities": {
-                who: dict(sorted(counter.items())) for who, counter in sorted(self.identities.items())
-            },
+            "identities": {who: dict(sorted(counter.items())) for who, counter in sorted(self.identities.items())},
         }
 
 

@@ -20,7 +20,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "BODY_QUERY_PARAM_MISMATCH_ERR": (400, "The query parameter does not match the body."),
     "KEY_RESTORE_EXPIRED": (400, "The key can no longer be restored: its restore period has ended."),
     "KEY_ROOT_REQ_ERR": (400, "This action needs a root key; the key is a standard key."),
-    "KEY_EXPIRED_ERR": (400, "The expiration date of the key has passed."),
+    "KEY_EXPIRED_ERR": (400, "The action could not be performed on the key because the key is expired."),
     "KEY_PAYLOAD_REQ_ERR": (400, "A payload is required: the key was imported."),
     "INCORRECT_NONCE_ERR": (400, "The nonce does not match the import token."),
     "INCORRECT_NONCE_IV_ERR": (400, "The nonce or the IV is not correct."),

@@ -50,13 +50,9 @@ def fault_from(order: Mapping[str, Any]) -> Fault:
     unknown = sorted(set(order) - set(known))
     if unknown:
         raise ControlError(400, f"unknown fields in a fault: {', '.join(unknown)}")
-    wrong = [
-        name for name, value in order.items() if value is not None and not isinstance(value, known[name])
-    ]
+    wrong = [name for name, value in order.items() if value is not None and not isinstance(value, known[name])]
     if wrong or not order.get("operation"):
-        raise ControlError(
-            400, f"bad fields in a fault: {', '.join(sorted(wrong)) or 'operation is missing'}"
-        )
+        raise ControlError(400, f"bad fields in a fault: {', '.join(sorted(wrong)) or 'operation is missing'}")
     fields = {name: value for name, value in order.items() if value is not None}
     headers = dict(fields.pop("headers", {}))
     if "retry_after" in fields:

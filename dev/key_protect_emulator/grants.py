@@ -66,10 +66,7 @@ def allows(
 
     A grant on one key covers that key only: it never opens the list, nor a key that does not exist.
     """
-    return any(
-        _covers(grant, identity, account, instance, key) and operation in ROLES[grant.role]
-        for grant in grants
-    )
+    return any(_covers(grant, identity, account, instance, key) and operation in ROLES[grant.role] for grant in grants)
 
 
 def sees_all(grants: Iterable[Grant], identity: str, account: str, instance: str) -> bool:

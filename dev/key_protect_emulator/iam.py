@@ -132,12 +132,8 @@ def identify(world: World, form: Mapping[str, str], cluster_now: float) -> tuple
     if grant_type == CR_TOKEN:
         return _by_compute_resource(world, form, cluster_now), grant_type
     if not grant_type:
-        raise IamError(
-            400, "BXNIM0109E", "Property missing or empty", "Property 'grant_type' missing or empty."
-        )
-    raise IamError(
-        400, "BXNIM0107E", "Provided grant type is not supported", "The emulator knows apikey and cr-token."
-    )
+        raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'grant_type' missing or empty.")
+    raise IamError(400, "BXNIM0107E", "Provided grant type is not supported", "The emulator knows apikey and cr-token.")
 
 
 def _by_api_key(world: World, value: str) -> ServiceIdentity:
@@ -152,13 +148,9 @@ def _by_api_key(world: World, value: str) -> ServiceIdentity:
 def _by_compute_resource(world: World, form: Mapping[str, str], now: float) -> ServiceIdentity:
     token = form.get("cr_token", "")
     if not token:
-        raise IamError(
-            400, "BXNIM0109E", "Property missing or empty", "Property 'cr_token' missing or empty."
-        )
+        raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'cr_token' missing or empty.")
     claims = _verify_compute_token(world, token, now)
-    kubernetes = claims.get("kubernetes.io")
-    account = kubernetes.get("serviceaccount", {}) if isinstance(kubernetes, dict) else {}
-    namespace, name = (kubernetes or {}).get("namespace"), account.get("name")
+    namespace, name = _service_account(claims)
     profile = _profile(world, form)
     for link in world.links:
         if profile is None or link.profile != profile.id or link.issuer != claims["iss"]:
@@ -173,16 +165,21 @@ def _by_compute_resource(world: World, form: Mapping[str, str], now: float) -> S
     )
 
 
+def _service_account(claims: Mapping[str, Any]) -> tuple[str, str]:
+    """Namespace and name, from the claims that Kubernetes puts into a bound service account token."""
+    place = claims.get("kubernetes.io")
+    account = place.get("serviceaccount") if isinstance(place, dict) else None
+    if not isinstance(place, dict) or not isinstance(account, dict):
+        return "", ""
+    return str(place.get("namespace", "")), str(account.get("name", ""))
+
+
 def _profile(world: World, form: Mapping[str, str]) -> ServiceIdentity | None:
     wanted_id, wanted_name = form.get("profile_id", ""), form.get("profile_name", "")
     if not wanted_id and not wanted_name:
-        raise IamError(
-            400, "BXNIM0109E", "Property missing or empty", "Property 'profile_id' missing or empty."
-        )
+        raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'profile_id' missing or empty.")
     for who in world.identities.values():
-        if who.kind == "Profile" and (
-            wanted_id in {who.id, who.iam_id} or (not wanted_id and who.name == wanted_name)
-        ):
+        if who.kind == "Profile" and (wanted_id in {who.id, who.iam_id} or (not wanted_id and who.name == wanted_name)):
             return who
     return None
 
@@ -190,9 +187,10 @@ def _profile(world: World, form: Mapping[str, str]) -> ServiceIdentity | None:
 def _verify_compute_token(world: World, token: str, now: float) -> dict[str, Any]:
     refused = IamError(400, "BXNIM0408E", "Provided compute resource token is not valid.")
     try:
-        header = jwt.get_unverified_header(token)
+        named = jwt.get_unverified_header(token).get("kid")
         issuer = world.issuers[jwt.decode(token, options={"verify_signature": False})["iss"]]
-        keys = [k for k in jwt.PyJWKSet.from_dict(issuer.jwks).keys if k.key_id in {None, header.get("kid")}]
+        known = jwt.PyJWKSet.from_dict(issuer.jwks).keys
+        keys = [key for key in known if named is None or key.key_id in {None, named}]
         claims: dict[str, Any] = jwt.decode(
             token,
             keys[0],
@@ -200,8 +198,9 @@ def _verify_compute_token(world: World, token: str, now: float) -> dict[str, Any
             audience=issuer.audience,
             options={"require": ["exp", "iat", "iss", "sub"], "verify_exp": False, "verify_iat": False},
         )
+        expires = float(claims["exp"])
     except (jwt.PyJWTError, KeyError, IndexError, TypeError, ValueError) as error:
         raise refused from error
-    if now >= float(claims["exp"]):
+    if now >= expires:
         raise IamError(400, "BXNIM0407E", "Provided compute resource token has expired.")
     return claims

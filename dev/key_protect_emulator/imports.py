@@ -68,9 +68,7 @@ def open_payload(token: ImportToken | None, fields: Mapping[str, Any], now: floa
     if not is_secure_import(fields):
         return payload
     if fields.get("encryptionAlgorithm") != ALGORITHM:
-        raise refusal(
-            "INVALID_FIELD_ERR", f"encryptionAlgorithm must be {ALGORITHM}", field="encryptionAlgorithm"
-        )
+        raise refusal("INVALID_FIELD_ERR", f"encryptionAlgorithm must be {ALGORITHM}", field="encryptionAlgorithm")
     if token is None or now >= token.expires:
         raise refusal("IMPORT_TOKEN_EXPIRED_ERR")
     try:
@@ -91,9 +89,7 @@ def root_material(material: bytes) -> bytes:
 
 def standard_material(material: bytes) -> bytes:
     if not 1 <= len(material) <= STANDARD_KEY_LIMIT:
-        raise refusal(
-            "INVALID_FIELD_ERR", f"a standard key has 1 to {STANDARD_KEY_LIMIT} bytes", field="payload"
-        )
+        raise refusal("INVALID_FIELD_ERR", f"a standard key has 1 to {STANDARD_KEY_LIMIT} bytes", field="payload")
     return material
 
 

@@ -99,6 +99,7 @@ class Key:
     synced: float | None = None
     deleted: float | None = None
     deleted_by: str = ""
+    deleted_from: State | None = None
     dual_auth_delete: bool = False
     deletion_mark: DeletionMark | None = None
     rotation_enabled: bool | None = None  # None: no rotation policy was ever set

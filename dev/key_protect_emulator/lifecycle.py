@@ -5,6 +5,8 @@
 | enable: 30 s after disable             | 409 REQ_TOO_EARLY_ERR             |
 | restore: 30 s after delete             | 409 REQ_TOO_EARLY_ERR             |
 | restore: within 30 days of delete      | 400 KEY_RESTORE_EXPIRED           |
+| restore: before the expiration date,   | 400 KEY_EXPIRED_ERR               |
+|   unless it was Deactivated already    |                                   |
 | purge: 4 h after delete                | 409 REQ_TOO_EARLY_ERR             |
 | rotate: once an hour                   | 409 KEY_ROTATION_NOT_PERMITTED    |
 | sync: one hour after the last action   | 409 REQ_TOO_EARLY_ERR             |
@@ -54,7 +56,8 @@ def delete(key: Key, by: str, now: float) -> None:
     require(key, Action.DELETE)
     if key.dual_auth_delete and not _authorized_by_another(key, by, now):
         raise refusal("AUTHORIZATIONS_NOT_MET")
-    key.state, key.deleted, key.deleted_by = State.DESTROYED, now, by
+    key.deleted_from, key.state = key.state, State.DESTROYED
+    key.deleted, key.deleted_by = now, by
     key.deletion_mark = None
     _acted(key, now)
 
@@ -66,8 +69,11 @@ def restore(key: Key, now: float, *, ignore_timing: bool = False) -> None:
         _wait(key.last_action, SECOND_ACTION_DELAY, now)
         if now - deleted > RESTORE_PERIOD:
             raise refusal("KEY_RESTORE_EXPIRED")
-    key.state = State.DEACTIVATED if _expired(key, now) else State.ACTIVE
-    key.deleted, key.deleted_by = None, ""
+    # What was Deactivated stays so; what expired unnoticed or in the meantime cannot come back.
+    if key.deleted_from is not State.DEACTIVATED and key.expires is not None and now >= key.expires:
+        raise refusal("KEY_EXPIRED_ERR")
+    key.state = State.DEACTIVATED if key.deleted_from is State.DEACTIVATED else State.ACTIVE
+    key.deleted, key.deleted_by, key.deleted_from = None, "", None
     _acted(key, now)
 
 
@@ -147,9 +153,7 @@ def _authorized_by_another(key: Key, by: str, now: float) -> bool:
 def _wait(since: float | None, seconds: float, now: float) -> None:
     if since is not None and now - since < seconds:
         remaining = seconds - (now - since)
-        raise refusal(
-            "REQ_TOO_EARLY_ERR", f"The key was updated recently: wait {remaining:.0f} s and try again."
-        )
+        raise refusal("REQ_TOO_EARLY_ERR", f"The key was updated recently: wait {remaining:.0f} s and try again.")
 
 
 def _acted(key: Key, now: float) -> None:

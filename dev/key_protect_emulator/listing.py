@@ -27,9 +27,7 @@ _SORT_KEYS: Final[Mapping[str, Callable[[Key], Any]]] = {
     "expirationDate": lambda k: k.expires or 0.0,
     "dualAuthDelete.enabled": lambda k: k.dual_auth_delete,
 }
-_DATES: Final = frozenset(
-    {"creationDate", "lastUpdateDate", "lastRotateDate", "deletionDate", "expirationDate"}
-)
+_DATES: Final = frozenset({"creationDate", "lastUpdateDate", "lastRotateDate", "deletionDate", "expirationDate"})
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "gt": lambda a, b: a > b,
     "gte": lambda a, b: a >= b,
@@ -49,9 +47,7 @@ class Search:
         return {"query": self.query, "scopes": self.scopes, "not": self.negated, "exact": self.exact}
 
     def matches(self, key: Key) -> bool:
-        fields = ([key.name] if "name" in self.scopes else []) + (
-            key.aliases if "alias" in self.scopes else []
-        )
+        fields = ([key.name] if "name" in self.scopes else []) + (key.aliases if "alias" in self.scopes else [])
         wanted = self.query.casefold()
         if self.exact:
             found = any(text.casefold() == wanted for text in fields)

@@ -26,9 +26,7 @@ def check_alias(alias: str) -> str:
 
 def check_ring(ring: str) -> str:
     if not _RING.fullmatch(ring):
-        raise refusal(
-            "INVALID_FIELD_ERR", "The field `keyRingID` is not a valid key ring id.", field="keyRingID"
-        )
+        raise refusal("INVALID_FIELD_ERR", "The field `keyRingID` is not a valid key ring id.", field="keyRingID")
     return ring
 
 

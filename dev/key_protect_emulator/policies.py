@@ -119,15 +119,11 @@ def _check_attributes(kind: str, attributes: Mapping[str, Any]) -> None:
         "public-and-private",
         "private-only",
     }:
-        raise refusal(
-            "INVALID_FIELD_ERR", "allowed_network is public-and-private or private-only", field="attributes"
-        )
+        raise refusal("INVALID_FIELD_ERR", "allowed_network is public-and-private or private-only", field="attributes")
     if kind == "rotation":
         _months(attributes.get("interval_month"))
     if kind == "keyCreateImportAccess" and not all(isinstance(value, bool) for value in attributes.values()):
-        raise refusal(
-            "INVALID_FIELD_ERR", "keyCreateImportAccess attributes are true or false", field="attributes"
-        )
+        raise refusal("INVALID_FIELD_ERR", "keyCreateImportAccess attributes are true or false", field="attributes")
     if kind == "allowedIP":
         _check_networks(attributes.get("allowed_ip"))
 

@@ -25,9 +25,7 @@ class StateFile:
         except FileNotFoundError:
             return None
         if raw.get("format") != FORMAT:
-            raise ValueError(
-                f"{self.path.name} has format {raw.get('format')!r}; this version reads {FORMAT}"
-            )
+            raise ValueError(f"{self.path.name} has format {raw.get('format')!r}; this version reads {FORMAT}")
         return decode(World, raw)
 
     def save(self, world: World) -> None:

@@ -41,17 +41,13 @@ class Ready:
     api_key: str = field(repr=False)
 
 
-def request(
-    url: str, method: str, path: str, body: str | None = None, *, form: bool = False
-) -> dict[str, Any]:
+def request(url: str, method: str, path: str, body: str | None = None, *, form: bool = False) -> dict[str, Any]:
     """Send and return the answer's JSON; raise EmulatorError for 4xx and 5xx."""
     where = urlsplit(url)
     headers = {"Connection": "close"}
     if form:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-    with closing(
-        HTTPConnection(where.hostname or "127.0.0.1", where.port or 80, timeout=TIMEOUT_SECONDS)
-    ) as line:
+    with closing(HTTPConnection(where.hostname or "127.0.0.1", where.port or 80, timeout=TIMEOUT_SECONDS)) as line:
         line.request(method, path, body, headers)
         with closing(line.getresponse()) as response:
             status, raw = response.status, response.read()

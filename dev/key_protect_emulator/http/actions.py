@@ -27,8 +27,6 @@ def do_wrap(call: Call) -> Answer:
     key, body = call.key, call.json()
     require_root(key)
     require(key, Action.WRAP)
-    if key.expires is not None and call.now >= key.expires:
-        raise refusal("KEY_EXPIRED_ERR")
     aad = _aad(body)
     given = body.get("plaintext")
     plaintext = os.urandom(32) if given is None else _decoded(body, "plaintext")
@@ -75,6 +73,7 @@ def do_rewrap(call: Call) -> Answer:
 
 def do_rotate(call: Call) -> Answer:
     key, body = call.key, call.json()
+    require_root(key)
     if "resources" in body:
         body = call.resources()[0]
     payload = body.get("payload")
@@ -84,9 +83,7 @@ def do_rotate(call: Call) -> Answer:
         material = root_material(open_payload(call.instance.import_token, body, call.now))
         version = Version(new_version(call.now).id, call.now, material)
     elif payload is not None:
-        raise refusal(
-            "INVALID_QUERY_PARAM_ERR", "A generated key is rotated without a payload.", field="payload"
-        )
+        raise refusal("INVALID_QUERY_PARAM_ERR", "A generated key is rotated without a payload.", field="payload")
     else:
         version = new_version(call.now)
     lifecycle.rotate(key, version, call.now)
@@ -167,7 +164,5 @@ def _aad(body: Mapping[str, Any]) -> list[str]:
     if not isinstance(aad, list) or len(aad) > AAD_COUNT_LIMIT:
         raise refusal("INVALID_FIELD_ERR", "aad must be a list of strings", field="aad")
     if not all(isinstance(item, str) and len(item) <= AAD_ITEM_LIMIT for item in aad):
-        raise refusal(
-            "INVALID_FIELD_ERR", f"aad items are strings of at most {AAD_ITEM_LIMIT} characters", field="aad"
-        )
+        raise refusal("INVALID_FIELD_ERR", f"aad items are strings of at most {AAD_ITEM_LIMIT} characters", field="aad")
     return aad

@@ -90,9 +90,7 @@ def text(fields: Mapping[str, Any], name: str, *, low: int = 0, high: int = 10_0
     if value is None:
         return None
     if not isinstance(value, str) or not low <= len(value) <= high:
-        raise refusal(
-            "INVALID_FIELD_ERR", f"{name} must be a string of {low} to {high} characters", field=name
-        )
+        raise refusal("INVALID_FIELD_ERR", f"{name} must be a string of {low} to {high} characters", field=name)
     return value
 
 

@@ -75,9 +75,7 @@ def _jwk(pem: str) -> dict[str, Any]:
 def create_trusted_profile(call: ControlCall) -> Body:
     links = call.body.get("links", [])
     wanted = {"issuer", "namespace", "service_account"}
-    if not isinstance(links, list) or not all(
-        isinstance(link, dict) and set(link) == wanted for link in links
-    ):
+    if not isinstance(links, list) or not all(isinstance(link, dict) and set(link) == wanted for link in links):
         raise ControlError(400, "links is a list of {issuer, namespace, service_account}")
     profile = new_identity(call.world, call.account().id, call.needed("name"), "Profile")
     call.world.links += [ComputeLink(profile=profile.id, **link) for link in links]

@@ -48,12 +48,8 @@ def _new_key(call: Call, fields: Mapping[str, Any]) -> Key:
         raise refusal("INVALID_FIELD_ERR", "name must not be a UUID", field="name")
     extractable = boolean(fields, "extractable", default=True)
     imported = fields.get("payload") is not None
-    check_create_access(
-        call.instance, extractable=extractable, imported=imported, secure=is_secure_import(fields)
-    )
-    material = (
-        open_payload(call.instance.import_token, fields, call.now) if imported else secrets.token_bytes(32)
-    )
+    check_create_access(call.instance, extractable=extractable, imported=imported, secure=is_secure_import(fields))
+    material = open_payload(call.instance.import_token, fields, call.now) if imported else secrets.token_bytes(32)
     material = standard_material(material) if extractable else root_material(material)
     ring = call.ring or "default"
     if ring != "default" and ring not in call.instance.rings:
@@ -100,9 +96,7 @@ def _expiration(fields: Mapping[str, Any], now: float) -> float | None:
     try:
         expires = parse_rfc3339(value)
     except (ValueError, OverflowError) as error:
-        raise refusal(
-            "INVALID_FIELD_ERR", "expirationDate must follow RFC 3339", field="expirationDate"
-        ) from error
+        raise refusal("INVALID_FIELD_ERR", "expirationDate must follow RFC 3339", field="expirationDate") from error
     if expires <= now:
         raise refusal("INVALID_FIELD_ERR", "expirationDate must lie in the future", field="expirationDate")
     return expires

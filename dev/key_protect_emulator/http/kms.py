@@ -6,7 +6,7 @@ from aiohttp import web
 
 from key_protect_emulator.backend import Backend
 from key_protect_emulator.errors import plain, refusal, unauthorized
-from key_protect_emulator.grants import allows, sees_all
+from key_protect_emulator.grants import ROLES, allows, sees_all
 from key_protect_emulator.http.answers import Answer
 from key_protect_emulator.http.call import Call
 from key_protect_emulator.http.exchange import Asker, exchange
@@ -81,9 +81,7 @@ def _addressed(backend: Backend, request: web.Request) -> tuple[Instance | None,
     return instance, instance.find(name) if instance and name else None
 
 
-def _authorize(
-    backend: Backend, request: web.Request, route: Route, caller: Caller, body: bytes, now: float
-) -> Call:
+def _authorize(backend: Backend, request: web.Request, route: Route, caller: Caller, body: bytes, now: float) -> Call:
     if not request.headers.get("Bluemix-Instance"):
         raise plain(400, "The header Bluemix-Instance is required")
     instance, key = _addressed(backend, request)
@@ -121,6 +119,7 @@ def _permit(backend: Backend, caller: Caller, instance: Instance, key: Key | Non
     if allows(grants, caller.identity, instance.account, instance.id, key_id, route.operation):
         return
     # Whoever was granted single keys may ask for the list; it just does not show them.
-    if route.lists_keys and any(g.identity == caller.identity and g.instance == instance.id for g in grants):
+    keyed = [g for g in grants if (g.identity, g.instance) == (caller.identity, instance.id) and g.key]
+    if route.lists_keys and any(route.operation in ROLES[grant.role] for grant in keyed):
         return
     raise unauthorized()

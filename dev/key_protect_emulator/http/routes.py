@@ -30,9 +30,7 @@ _PLAIN: Final = (
     Route("HEAD", "/keys", "head", keys.total),
     Route("GET", "/keys", "list", keys.list_),
     Route("POST", "/keys", "create", keys.create, writes=True),
-    Route(
-        "POST", "/keys_with_policy_overrides", "create_with_policies", keys.create_with_policies, writes=True
-    ),
+    Route("POST", "/keys_with_policy_overrides", "create_with_policies", keys.create_with_policies, writes=True),
     Route("GET", "/keys/registrations", "registrations", instance.list_registrations),
     Route("GET", "/keys/{key}", "get", keys.get),
     Route("GET", "/keys/{key}/metadata", "metadata", keys.metadata),
