@@ -8,6 +8,7 @@ for the engine to try again.
 import asyncio
 import base64
 import json
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -45,7 +46,6 @@ class Cluster:
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
         self._base = api.configuration.host
-        self._event_number = 0
 
     @classmethod
     @asynccontextmanager
@@ -110,7 +110,7 @@ class Cluster:
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{meta.name[:200]}.", "namespace": meta.namespace},
+            "metadata": {"name": f"{meta.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": meta.namespace},
             "eventTime": now,
             "reportingController": GROUP,
             "reportingInstance": FIELD_MANAGER,

@@ -1,8 +1,6 @@
 """The composition root of the operator: builds the adapters, hands them to the engine, and runs both."""
 
-import asyncio
 import resource
-import signal
 import time
 from datetime import UTC, datetime
 
@@ -17,7 +15,7 @@ from openscale_byok.errors import Refused
 from openscale_byok.ports import Listing
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, OpenScaleInstance
-from openscale_byok.shell.handlers import feed
+from openscale_byok.shell.handlers import serve
 from openscale_byok.shell.settings import Settings
 
 
@@ -62,24 +60,6 @@ async def run(settings: Settings) -> None:
             engine.world.know(instance)
         log.info("started", namespace=settings.namespace, instances=len(instances.items), global_key=key.current[:8])
         await serve(engine)
-
-
-async def serve(engine: Engine) -> None:
-    """Feed the engine with kopf's events; whichever of the two ends takes the other with it."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    working = asyncio.create_task(engine.serve(), name="engine")
-    feeding = asyncio.create_task(feed(engine, stop), name="kopf")
-    try:
-        done, _ = await asyncio.wait({working, feeding}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        stop.set()
-        working.cancel()
-        await asyncio.gather(working, feeding, return_exceptions=True)
 
 
 def global_versions(instances: Listing[OpenScaleInstance]) -> dict[str, str]:

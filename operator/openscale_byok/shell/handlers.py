@@ -84,9 +84,13 @@ def registry_for(engine: Engine) -> kopf.OperatorRegistry:
     return registry
 
 
-async def feed(engine: Engine, stop: asyncio.Event) -> None:
-    """Feed the engine with events until *stop* is set, or a watch fails for good."""
+async def serve(engine: Engine) -> None:
+    """Feed the engine with events, until a signal comes, a watch fails for good, or the engine ends.
+
+    kopf ends every task that was created since; so only those from before are its caller's own.
+    """
+    before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=registry_for(engine), settings=kopf_settings(), standalone=True, clusterwide=True, stop_flag=stop
+        registry=registry_for(engine), settings=kopf_settings(), standalone=True, clusterwide=True
     )
-    await kopf.run_tasks(tasks)
+    await kopf.run_tasks([*tasks, asyncio.create_task(engine.serve(), name="engine")], ignored=before)
