@@ -1,0 +1,43 @@
+"""The chart, rendered by Helm's own engine: so that what runs here has exactly the rights that it would have there."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from helm_python import Chart
+
+CHART = Path(__file__).parents[2] / "helm" / "openscale-byok"
+NAME = "openscale-byok"
+"""The namespace and the release that README and demo use."""
+
+RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+
+
+def texts(values: Mapping[str, Any], *, namespace: str = NAME, release: str = NAME) -> dict[str, str]:
+    """What Helm makes of each template, NOTES.txt among them.
+
+    Raises:
+        helm_python.HelmError: the values do not fit the schema, or a template refuses them.
+    """
+    with Chart.load(CHART) as chart:
+        chart.validate_schema(dict(values))  # `render` alone would let everything through
+        return chart.render(dict(values), name=release, namespace=namespace)
+
+
+def render(values: Mapping[str, Any], *, namespace: str = NAME, release: str = NAME) -> list[dict[str, Any]]:
+    """Every object of the chart."""
+    found = texts(values, namespace=namespace, release=release)
+    documents = [
+        document for path in sorted(found) if path.endswith(".yaml") for document in yaml.safe_load_all(found[path])
+    ]
+    return [document for document in documents if document is not None]
+
+
+def rights(values: Mapping[str, Any], *, namespace: str = NAME, release: str = NAME) -> list[dict[str, Any]]:
+    """The objects that say who the operator is and what it may do. Their namespaces must exist.
+
+    Take the ServiceAccount's token, and an operator outside of the cluster has the rights of one inside.
+    """
+    found = render(values, namespace=namespace, release=release)
+    return [document for document in found if document["kind"] in RIGHTS]

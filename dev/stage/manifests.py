@@ -1,0 +1,86 @@
+"""Objects as people write them, for the demo, the tests and the benchmarks."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from openscale_byok.resources import API_VERSION, HANDOVER_TYPE
+
+Object = dict[str, Any]
+
+
+def secret(namespace: str, name: str, values: Mapping[str, str | bytes], *, handover: bool = False) -> Object:
+    """A Secret."""
+    encoded = {
+        key: base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+        for key, value in values.items()
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": namespace, "name": name},
+        "type": HANDOVER_TYPE if handover else "Opaque",
+        "data": encoded,
+    }
+
+
+def instance(namespace: str, name: str, service_instance_id: str, *, api_key_secret: str = "", **spec: Any) -> Object:  # noqa: ANN401 -- whatever its spec may hold
+    """An OpenScaleInstance; *api_key_secret* names the Secret (key ``apikey``) of its default credentials."""
+    if api_key_secret:
+        spec["credentials"] = {"apiKeySecretRef": {"name": api_key_secret, "key": "apikey"}}
+    return _object("OpenScaleInstance", namespace, name, {"serviceInstanceId": service_instance_id, **spec})
+
+
+def binding(namespace: str, name: str, instance_name: str, crn: str, **spec: Any) -> Object:  # noqa: ANN401 -- whatever its spec may hold
+    """A RootKeyBinding."""
+    return _object(
+        "RootKeyBinding", namespace, name, {"instanceRef": {"name": instance_name}, "rootKey": {"crn": crn}, **spec}
+    )
+
+
+def datamart(  # noqa: PLR0913 -- the parts of a data mart
+    namespace: str,
+    name: str,
+    instance_name: str,
+    source: str,
+    *,
+    key: str = "password",
+    host: str = "db.example.com",
+    port: int = 5432,
+    database: str = "postgres",
+    username: str = "openscale",
+    revision: int = 0,
+) -> Object:
+    """A DataMart whose password is first read from Secret *source*."""
+    password: Object = {"secretRef": {"name": source, "key": key}}
+    if revision:
+        password["revision"] = revision
+    spec = {
+        "instanceRef": {"name": instance_name},
+        "database": {
+            "type": "PostgreSQL",
+            "host": host,
+            "port": port,
+            "name": database,
+            "schema": "openscale",
+            "username": username,
+            "tls": "Disable",
+            "password": password,
+        },
+    }
+    return _object("DataMart", namespace, name, spec)
+
+
+def as_text(objects: Iterable[Object]) -> str:
+    """A List, for `kubectl apply -f -`."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+
+def _object(kind: str, namespace: str, name: str, spec: Object) -> Object:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": spec,
+    }
