@@ -1,0 +1,1 @@
+"""The demo: a story in steps, each of which is counted and proven."""

@@ -1,0 +1,260 @@
+"""The story that the demo tells: Case 1, Case 2, another root key, a rotation, and back to the global key."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from stage import manifests
+from stage.scene import Scene, Tally
+
+TEAM = "team-a"
+SMALL, LARGE = "prod", "lake"
+API_KEY_SECRET = "key-protect"  # the name of a Secret
+GUIDS = {SMALL: "a7d1b3c2-0f4e-4d5a-9b6c-1e2f3a4b5c6d", LARGE: "b8e2c4d3-1a5f-4e6b-8c7d-2f3a4b5c6d7e"}
+
+
+class ProofFailed(RuntimeError):
+    """Something that was promised did not hold."""
+
+
+class Story:
+    """Tells the story on a scene, step by step, and proves each step."""
+
+    def __init__(self, scene: Scene, say: Callable[[str], None], datamarts: int) -> None:
+        self._scene = scene
+        self._say = say
+        self._number = datamarts
+        self._step = 0
+        self._passwords: dict[str, dict[str, str]] = {SMALL: {}, LARGE: {}}
+        self._began = time.monotonic()
+
+    def tell(self) -> None:
+        """Tell all of it.
+
+        Raises:
+            ProofFailed: a proof did not hold.
+            TimeoutError: a step did not end.
+        """
+        scene = self._scene
+        scene.namespace(TEAM)
+        key_a = scene.emulator.create_root_key(name="root-key-a")
+        key_b = scene.emulator.create_root_key(name="root-key-b")
+        scene.create(manifests.secret(TEAM, API_KEY_SECRET, {"apikey": scene.api_key(key_a, key_b)}))
+        self._case_1(key_a)
+        self._case_2(key_a)
+        self._another_root_key(key_a, key_b)
+        self._rotation(key_b)
+        self._back_to_the_global_key(key_a, key_b)
+        took = time.monotonic() - self._began
+        self._say("")
+        self._say(f"Every step was proven. {self._number + 3} data marts, {took:.0f} seconds.")
+
+    # Steps --------------------------------------------------------------------------------------------
+
+    def _case_1(self, key_a: str) -> None:
+        with self._told(
+            "Case 1: the root key is bound before the first data mart exists",
+            "kubectl apply -f instance.yaml -f binding.yaml; kubectl apply -f datamarts.yaml",
+        ):
+            self._scene.apply(manifests.instance(TEAM, SMALL, GUIDS[SMALL], api_key_secret=API_KEY_SECRET))
+            self._scene.apply(manifests.binding(TEAM, "prod-key-a", SMALL, key_a))
+            self._until_protected(SMALL, key_a)
+            names = [f"mart-{number}" for number in (1, 2, 3)]
+            self._new_users(SMALL, names)
+            sources = [
+                manifests.secret(TEAM, f"{name}-password", {"password": self._passwords[SMALL][name]}, handover=True)
+                for name in names
+            ]
+            self._scene.create(*sources)
+            self._scene.apply(*[self._mart(SMALL, name, f"{name}-password", "password") for name in names])
+            self._until_ready(SMALL, len(names))
+        gone = [s["metadata"]["name"] for s in self._scene.list("secret", TEAM)]
+        self._claim(not any(name.startswith("mart-") for name in gone), "the hand-over Secrets were consumed")
+        self._show(SMALL)
+        self._prove(SMALL, {key_a})
+
+    def _case_2(self, key_a: str) -> None:
+        with self._told(
+            f"{self._number} data marts without a binding: sealed under the global key",
+            "kubectl apply -f instance.yaml; kubectl create -f datamarts.yaml",
+        ):
+            self._scene.apply(manifests.instance(TEAM, LARGE, GUIDS[LARGE], api_key_secret=API_KEY_SECRET))
+            names = [f"lake-{number:04}" for number in range(self._number)]
+            self._new_users(LARGE, names)
+            # One Secret with a key for each: kept, as it holds more than one password.
+            self._scene.create(manifests.secret(TEAM, "lake-passwords", self._passwords[LARGE]))
+            self._scene.create(*[self._mart(LARGE, name, "lake-passwords", name) for name in names])
+            self._until_ready(LARGE, self._number)
+        self._prove(LARGE, {"global"})
+
+        with self._told(
+            "Case 2: a root key is bound later; everything is re-encrypted by itself",
+            "kubectl apply -f binding.yaml",
+        ):
+            self._scene.apply(manifests.binding(TEAM, "lake-key-a", LARGE, key_a))
+            self._until_protected(LARGE, key_a)
+        self._show(LARGE)
+        self._prove(LARGE, {key_a})
+
+    def _another_root_key(self, key_a: str, key_b: str) -> None:
+        with self._told(
+            "Another root key: the second binding waits as Standby, the first is deleted",
+            "kubectl apply -f binding-b.yaml; kubectl delete rootkeybinding lake-key-a",
+        ):
+            for name in (SMALL, LARGE):
+                self._scene.apply(manifests.binding(TEAM, f"{name}-key-b", name, key_b))
+            for name in (SMALL, LARGE):
+                self._until_role(f"{name}-key-b", "Standby")
+            self._say(self._scene.kubectl("get", "rootkeybindings", "-n", TEAM).rstrip())
+            for name in (SMALL, LARGE):
+                self._scene.kubectl("delete", "rootkeybinding", f"{name}-key-a", "-n", TEAM, "--wait=false")
+            for name in (SMALL, LARGE):
+                self._until_protected(name, key_b)
+            self._until_gone("lake-key-a", "prod-key-a")
+        self._scene.emulator.delete(key_a)
+        self._say("  root key A is destroyed now: nothing needs it")
+        self._prove(SMALL, {key_b})
+        self._prove(LARGE, {key_b})
+
+    def _rotation(self, key_b: str) -> None:
+        with self._told(
+            "The root key is rotated in Key Protect: the data keys are rewrapped, no secret is touched",
+            "ibmcloud kp key rotate $ROOT_KEY_B",
+        ) as tally:
+            version = self._scene.emulator.rotate(key_b, ignore_timing=True)
+            for name in (SMALL, LARGE):
+                self._scene.until(lambda name=name: self._versions(name) == {version}, f"{name} is rewrapped")  # type: ignore[misc] # mypy cannot infer a lambda with a default
+        self._claim(tally.writes["datamarts/status"] == 0, "no data mart was written")
+        self._prove(SMALL, {key_b})
+        self._prove(LARGE, {key_b})
+
+    def _back_to_the_global_key(self, key_a: str, key_b: str) -> None:
+        with self._told(
+            "The last binding goes: everything moves to the global key",
+            "kubectl delete rootkeybinding lake-key-b prod-key-b",
+        ):
+            self._scene.kubectl(
+                "delete", "rootkeybinding", f"{LARGE}-key-b", f"{SMALL}-key-b", "-n", TEAM, "--wait=false"
+            )
+            for name in (SMALL, LARGE):
+                self._until_protected(name, "")
+            self._until_gone(f"{LARGE}-key-b", f"{SMALL}-key-b")
+        self._scene.emulator.delete(key_b)
+        self._say("  root key B is destroyed too")
+        states = {self._scene.emulator.key(crn)["state"] for crn in (key_a, key_b)}
+        self._claim(states == {5}, "both root keys are destroyed in Key Protect")
+        self._show(LARGE)
+        self._prove(SMALL, {"global"})
+        self._prove(LARGE, {"global"})
+
+    # Proofs -------------------------------------------------------------------------------------------
+
+    def _prove(self, name: str, root_keys: set[str]) -> None:
+        """Open every envelope without the operator; log in with what was in it."""
+        scene = self._scene
+        marts = [m for m in scene.list("datamarts", TEAM) if m["spec"]["instanceRef"]["name"] == name]
+        proof = scene.opener().open_all(scene.get("openscaleinstance", TEAM, name), marts)
+        self._claim(proof.holds, f"{len(marts)} envelopes open{': ' + '; '.join(proof.failures[:3]) if proof.failures else ''}")
+        self._claim(proof.passwords == self._passwords[name], f"{name}: each holds the password that was given")
+        self._claim(proof.root_keys == root_keys, f"{name}: all under {_short(root_keys)}")
+        database = scene.postgres
+        if database is None:
+            raise ProofFailed("there is no PostgreSQL to log in to")
+        some = list(proof.passwords.items())
+        some = some if len(some) <= 25 else secrets.SystemRandom().sample(some, 25)
+        self._claim(all(database.lets_in(user, password) for user, password in some), "the passwords log in")
+        of = f" (of {len(marts)})" if len(some) < len(marts) else ""
+        self._say(
+            f"  proven: {len(marts)} envelopes of {name} opened independently under {_short(root_keys)}, "
+            f"{len(some)}{of} logged into PostgreSQL"
+        )
+
+    def _claim(self, true: bool, what: str) -> None:  # noqa: FBT001 -- a claim is true or not
+        if not true:
+            raise ProofFailed(f"not so: {what}")
+
+    # Waiting ------------------------------------------------------------------------------------------
+
+    def _until_protected(self, name: str, crn: str) -> None:
+        last = -1
+
+        def done() -> bool:
+            nonlocal last
+            status = self._scene.get("openscaleinstance", TEAM, name).get("status", {})
+            found, properties = status.get("secrets", {}), status.get("properties", {})
+            current, total = found.get("current", 0), found.get("total", 0)
+            keys = properties.get("dataKeys", [])
+            moved = properties.get("userRootKeyCRN", "") == crn and len(keys) == 1
+            if total > 20 and current != last and properties.get("userRootKeyCRN", "") == crn:
+                last = current
+                self._say(f"  … {current} of {total} under the active data key")
+            return bool(moved and current == total and _is_ready(status))
+
+        self._scene.until(done, f"instance {name} is under {crn or 'the global key'}")
+
+    def _until_ready(self, name: str, number: int) -> None:
+        def done() -> bool:
+            marts = [m for m in self._scene.list("datamarts", TEAM) if m["spec"]["instanceRef"]["name"] == name]
+            return len([m for m in marts if _is_ready(m.get("status", {}))]) == number
+
+        self._scene.until(done, f"{number} data marts of {name} are sealed", 120)
+
+    def _until_role(self, binding: str, role: str) -> None:
+        self._scene.until(
+            lambda: self._scene.get("rootkeybinding", TEAM, binding).get("status", {}).get("role") == role,
+            f"binding {binding} is {role}",
+        )
+
+    def _until_gone(self, *bindings: str) -> None:
+        self._scene.until(
+            lambda: not any(self._scene.get("rootkeybinding", TEAM, name) for name in bindings),
+            f"bindings {', '.join(bindings)} are released",
+        )
+
+    def _versions(self, name: str) -> set[str]:
+        properties = self._scene.get("openscaleinstance", TEAM, name)["status"]["properties"]
+        return {entry["rootKeyVersion"] for entry in properties["dataKeys"]}
+
+    # Telling ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _told(self, title: str, command: str) -> Iterator[Tally]:
+        self._step += 1
+        self._say("")
+        self._say(f"{self._step}. {title}")
+        self._say(f"  $ {command}")
+        began = time.monotonic()
+        with self._scene.counted() as tally:
+            yield tally
+        calls = {k: v for k, v in sorted(tally.key_protect.items()) if k in ("wrap", "unwrap", "rewrap")}
+        text = ", ".join(f"{count} {call}" for call, count in calls.items()) or "none"
+        writes = ", ".join(f"{count} {what}" for what, count in sorted(tally.writes.items())) or "none"
+        self._say(f"  {time.monotonic() - began:.1f} s; Key Protect: {text}; API writes: {tally.written} ({writes})")
+
+    def _show(self, name: str) -> None:
+        self._say(self._scene.kubectl("get", "openscaleinstance", name, "-n", TEAM, "-o", "wide").rstrip())
+
+    # Objects ------------------------------------------------------------------------------------------
+
+    def _new_users(self, instance: str, names: Sequence[str]) -> None:
+        self._passwords[instance] = {name: secrets.token_urlsafe(18) for name in names}
+        if self._scene.postgres is not None:
+            self._scene.postgres.create_users(self._passwords[instance].items())
+
+    def _mart(self, instance: str, name: str, source: str, key: str) -> manifests.Object:
+        at = self._scene.postgres
+        host, port = (at.host, at.port) if at is not None else ("127.0.0.1", 5432)
+        return manifests.datamart(TEAM, name, instance, source, key=key, host=host, port=port, username=name)
+
+
+def _is_ready(status: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
+
+
+def _short(root_keys: set[str]) -> str:
+    names = {key if key == "global" else f"root key …{key[-12:]}" for key in root_keys}
+    return ", ".join(sorted(names)) or "nothing"
+
+

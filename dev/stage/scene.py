@@ -1,0 +1,175 @@
+"""Cluster, emulator, PostgreSQL and operator together, with what one needs to tell a story about them."""
+
+import base64
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from key_protect_emulator.control import Emulator
+from local_cluster import Cluster, audit
+from stage import chart, manifests
+from stage.operator_process import Operator
+from stage.postgres import PostgreSQL
+from stage.postgres import run as run_postgres
+from stage.proof import Opener
+
+NAMESPACE = "openscale-byok"
+GLOBAL_KEY_SECRET = "openscale-byok-global-key"
+ROOT = Path(__file__).parents[2]
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Exact counts of what a step cost: calls to Key Protect, and writes to the API server by the operator."""
+
+    key_protect: Counter[str] = field(default_factory=Counter)
+    writes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def written(self) -> int:
+        """All API writes."""
+        return sum(self.writes.values())
+
+
+@dataclass
+class Scene:
+    """Everything that runs."""
+
+    cluster: Cluster
+    emulator: Emulator
+    operator: Operator
+    folder: Path
+    postgres: PostgreSQL | None
+    operator_user: str
+
+    # kubectl ------------------------------------------------------------------------------------------
+
+    def kubectl(self, *args: str, given: str | None = None) -> str:
+        """Run kubectl as the cluster's admin; its output."""
+        return self.cluster.kubectl(*args, input=given).stdout
+
+    def apply(self, *objects: manifests.Object) -> None:
+        """`kubectl apply`."""
+        self.kubectl("apply", "-f", "-", given=manifests.as_text(objects))
+
+    def create(self, *objects: manifests.Object) -> None:
+        """`kubectl create`: no last-applied annotation, so a password is not copied into one."""
+        self.kubectl("create", "-f", "-", given=manifests.as_text(objects))
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+        """One object, or {} where it does not exist."""
+        found = self.kubectl("get", kind, name, "-n", namespace, "--ignore-not-found", "-o", "json")
+        return json.loads(found) if found.strip() else {}
+
+    def list(self, kind: str, namespace: str) -> list[dict[str, Any]]:
+        """The objects of a kind in a namespace."""
+        return list(json.loads(self.kubectl("get", kind, "-n", namespace, "-o", "json"))["items"])
+
+    def namespace(self, name: str) -> str:
+        """Create a namespace whose Secrets the operator may read."""
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        return name
+
+    # Waiting and counting -----------------------------------------------------------------------------
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+        """Wait until a condition holds.
+
+        Raises:
+            TimeoutError: it does not; the text says what was waited for.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {seconds:.0f} s in vain until {what}")
+            time.sleep(0.1)
+
+    @contextmanager
+    def counted(self) -> Iterator[Tally]:
+        """Count what happens inside: exact once the block has ended."""
+        tally, calls = Tally(), Counter(self.emulator.counts())
+        log = self.cluster.audit_log
+        since = audit.position(log) if log is not None else 0
+        yield tally
+        tally.key_protect.update(Counter(self.emulator.counts()) - calls)
+        for event in audit.requests(log, since) if log is not None else ():
+            if event.is_write and event.user == self.operator_user:
+                tally.writes["/".join(filter(None, (event.resource, event.subresource)))] += 1
+
+    # Keys ---------------------------------------------------------------------------------------------
+
+    def api_key(self, *root_keys: str) -> str:
+        """An API key of a new service ID that may read and use these root keys (or all, where none is named)."""
+        service_id = self.emulator.create_service_id()
+        for crn in root_keys or (None,):
+            key = crn.rsplit(":", 1)[1] if crn is not None else None
+            self.emulator.grant(service_id, self.emulator.instance, key=key)
+        return self.emulator.create_api_key(service_id)
+
+    def opener(self) -> Opener:
+        """Opens envelopes independently of the operator, with the root keys' owner's own rights."""
+        secret = self.get("secret", NAMESPACE, GLOBAL_KEY_SECRET)
+        values = {name: base64.b64decode(value) for name, value in secret.get("data", {}).items()}
+        return Opener(self.emulator.url, self.emulator.token(), values)
+
+
+@contextmanager
+def raise_scene(  # noqa: PLR0913 -- what may be left out or changed
+    say: Say = lambda _: None,
+    *,
+    folder: Path | None = None,
+    postgres: bool = True,
+    audited: bool = True,
+    settings: Mapping[str, str] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Iterator[Scene]:
+    """Start everything; end everything with the block. Nothing is left behind, not even after a kill.
+
+    Args:
+        say: is told what is being done.
+        folder: for logs and kubeconfigs; a temporary one where none is named.
+        postgres: whether a PostgreSQL is wanted.
+        audited: whether API writes are to be counted.
+        settings: of the operator, besides the endpoints.
+        values: of the chart, whose rights the operator gets.
+    """
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="openscale-stage-")))
+        say("starting a Kubernetes API server (etcd, kube-apiserver, kube-controller-manager)")
+        cluster = stack.enter_context(Cluster.start(audit=audited, say=say))
+        say("starting Key Protect and IAM (the emulator)")
+        emulator = stack.enter_context(Emulator.start(folder / "key-protect.json"))
+        database = None
+        if postgres:
+            say("starting PostgreSQL")
+            database = stack.enter_context(run_postgres())
+        say("applying the CRDs and the rights that the chart renders")
+        cluster.kubectl("apply", "-k", str(ROOT / "crds"))
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        kubeconfig = install_rights(cluster, folder, values or {})
+        say("starting the operator")
+        named = {"IAM_URL": emulator.iam_url, "KEY_PROTECT_URL": emulator.url, "NAMESPACE": NAMESPACE}
+        operator = Operator(kubeconfig, folder / "operator.log", named | dict(settings or {}))
+        stack.callback(operator.kill)
+        stack.callback(operator.stop)
+        operator.start()
+        user = f"system:serviceaccount:{NAMESPACE}:openscale-byok"
+        yield Scene(cluster, emulator, operator, folder, database, user)
+
+
+def install_rights(cluster: Cluster, folder: Path, values: Mapping[str, Any]) -> Path:
+    """Give the operator's ServiceAccount exactly the rights that the chart renders; its kubeconfig."""
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    merged = {"secretAccess": {"clusterWide": True}} | dict(values)
+    objects: Iterable[manifests.Object] = chart.rights(merged, namespace=NAMESPACE)
+    cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=manifests.as_text(objects))
+    token = cluster.token_for(NAMESPACE, "openscale-byok", seconds=86_400)
+    return cluster.kubeconfig_for_token(token, folder / "operator.kubeconfig")
