@@ -29,7 +29,7 @@ The first line on standard output is JSON: url, iam_url, instance, api_key and m
 
 EPILOG = """\
 example:
-  python -m key_protect_emulator --port 8900 --state /tmp/kp.json
+  python -m key_protect_emulator --port 8900 --state key-protect.json
   curl -s localhost:8900/emulator/counts"""
 
 

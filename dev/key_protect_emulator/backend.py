@@ -9,7 +9,7 @@ from key_protect_emulator.counts import Counts, RequestLog
 from key_protect_emulator.faults import Faults
 from key_protect_emulator.iam import TokenMint, new_signing_key
 from key_protect_emulator.state import StateFile
-from key_protect_emulator.world import Account, ApiKey, Grant, Instance, ServiceIdentity, World
+from key_protect_emulator.world import Account, ApiKey, Grant, Identity, Instance, World
 
 REGION = "us-south"
 
@@ -81,8 +81,8 @@ def new_instance(world: World, account: str, name: str, region: str, now: float)
     return instance
 
 
-def new_identity(world: World, account: str, name: str, kind: str) -> ServiceIdentity:
-    who = ServiceIdentity(f"{kind}-{uuid.uuid4()}", account, name, kind)
+def new_identity(world: World, account: str, name: str, kind: str) -> Identity:
+    who = Identity(f"{kind}-{uuid.uuid4()}", account, name, kind)
     world.identities[who.id] = who
     return who
 

@@ -6,6 +6,8 @@ IBM's rules (30 s, one hour, 30 days, ...) stay as they are; a test moves the cl
 import time
 from datetime import UTC, datetime
 
+LIMIT = 100 * 365 * 86_400.0  # how far from real time the clock may be set, in seconds
+
 
 class Clock:
     """Seconds since the epoch, as the emulator sees them."""
@@ -17,10 +19,14 @@ class Clock:
         return time.time() + self.offset
 
     def advance(self, seconds: float) -> None:
-        self.offset += seconds
+        """Raises ValueError if that leads out of the hundred years around now (as NaN does)."""
+        offset = self.offset + seconds
+        if not -LIMIT <= offset <= LIMIT:
+            raise ValueError("the clock stays within a hundred years of real time")
+        self.offset = offset
 
     def set(self, epoch: float) -> None:
-        self.offset = epoch - time.time()
+        self.advance(epoch - self.now())
 
 
 def rfc3339(epoch: float) -> str:

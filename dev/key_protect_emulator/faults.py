@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from key_protect_emulator.errors import ControlError
+from key_protect_emulator.grants import OPERATIONS
 
 
 @dataclass
@@ -60,8 +61,12 @@ def fault_from(order: Mapping[str, Any]) -> Fault:
     if "key" in fields:
         fields["key"] = fields["key"].rpartition(":")[2]  # a CRN or an id
     fault = Fault(**fields, headers=headers)
+    if not fnmatch.filter(OPERATIONS, fault.operation):
+        raise ControlError(400, f"no operation is called {fault.operation}")
     if fault.status is None and not fault.drop and not fault.delay:
         raise ControlError(400, "a fault needs status, drop or delay")
+    if fault.status is not None and not 200 <= fault.status <= 599:
+        raise ControlError(400, "status must be from 200 to 599")
     return fault
 
 

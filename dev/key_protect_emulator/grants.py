@@ -58,6 +58,14 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     "KeyPurge": frozenset({"purge"}),
 }
 
+# Every name that counts and faults know.
+OPERATIONS: Final[frozenset[str]] = frozenset().union(*ROLES.values()) | {
+    "iam.token",
+    "iam.keys",
+    "iam.configuration",
+    "unknown",
+}
+
 
 def allows(
     grants: Iterable[Grant], identity: str, account: str, instance: str, key: str | None, operation: str

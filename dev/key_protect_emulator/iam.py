@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from key_protect_emulator.errors import IamError, unauthorized
-from key_protect_emulator.world import ServiceIdentity, World
+from key_protect_emulator.world import Identity, World
 
 APIKEY: Final = "urn:ibm:params:oauth:grant-type:apikey"
-CR_TOKEN: Final = "urn:ibm:params:oauth:grant-type:cr-token"  # noqa: S105 -- the name of a grant type
+CR_TOKEN: Final = "urn:ibm:params:oauth:grant-type:cr-token"
 LIFETIME: Final = 3_600
 KEY_ID: Final = "20260101000000"
 _REQUIRED: Final = ("exp", "iat", "iam_id", "sub", "account")
@@ -66,7 +66,7 @@ class TokenMint:
             ]
         }
 
-    def issue(self, who: ServiceIdentity, issuer: str, grant_type: str, now: float) -> dict[str, Any]:
+    def issue(self, who: Identity, issuer: str, grant_type: str, now: float) -> dict[str, Any]:
         """The body of a successful answer of /identity/token."""
         issued = int(now)
         claims = {
@@ -124,7 +124,7 @@ class TokenMint:
         return Caller(iam_id=claims["iam_id"], identity=claims["sub"], account=account)
 
 
-def identify(world: World, form: Mapping[str, str], cluster_now: float) -> tuple[ServiceIdentity, str]:
+def identify(world: World, form: Mapping[str, str], cluster_now: float) -> tuple[Identity, str]:
     """Whom a token request speaks for, and its grant type. Clusters live in real time: `cluster_now`."""
     grant_type = form.get("grant_type", "")
     if grant_type == APIKEY:
@@ -136,7 +136,7 @@ def identify(world: World, form: Mapping[str, str], cluster_now: float) -> tuple
     raise IamError(400, "BXNIM0107E", "Provided grant type is not supported", "The emulator knows apikey and cr-token.")
 
 
-def _by_api_key(world: World, value: str) -> ServiceIdentity:
+def _by_api_key(world: World, value: str) -> Identity:
     if not value:
         raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'apikey' missing or empty.")
     for api_key in world.api_keys.values():
@@ -145,7 +145,7 @@ def _by_api_key(world: World, value: str) -> ServiceIdentity:
     raise IamError(400, "BXNIM0415E", "Provided API key could not be found.")
 
 
-def _by_compute_resource(world: World, form: Mapping[str, str], now: float) -> ServiceIdentity:
+def _by_compute_resource(world: World, form: Mapping[str, str], now: float) -> Identity:
     token = form.get("cr_token", "")
     if not token:
         raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'cr_token' missing or empty.")
@@ -174,7 +174,7 @@ def _service_account(claims: Mapping[str, Any]) -> tuple[str, str]:
     return str(place.get("namespace", "")), str(account.get("name", ""))
 
 
-def _profile(world: World, form: Mapping[str, str]) -> ServiceIdentity | None:
+def _profile(world: World, form: Mapping[str, str]) -> Identity | None:
     wanted_id, wanted_name = form.get("profile_id", ""), form.get("profile_name", "")
     if not wanted_id and not wanted_name:
         raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'profile_id' missing or empty.")

@@ -29,6 +29,7 @@ def start(options: Sequence[str]) -> tuple["subprocess.Popen[bytes]", bytes]:
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for the starter, who decides in which order things end
         )
         line = _first_line(process)
         if not line:

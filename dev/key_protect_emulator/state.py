@@ -24,8 +24,9 @@ class StateFile:
             raw = json.loads(self.path.read_text("utf-8"))
         except FileNotFoundError:
             return None
-        if raw.get("format") != FORMAT:
-            raise ValueError(f"{self.path.name} has format {raw.get('format')!r}; this version reads {FORMAT}")
+        found = raw.get("format") if isinstance(raw, dict) else None
+        if found != FORMAT:
+            raise ValueError(f"{self.path.name} has format {found!r}; this version reads {FORMAT}")
         return decode(World, raw)
 
     def save(self, world: World) -> None:

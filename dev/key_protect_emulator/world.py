@@ -73,7 +73,7 @@ class Instance:
 
 
 @dataclass
-class ServiceIdentity:
+class Identity:
     """A service ID or a trusted profile: what a token is issued for and a grant is given to."""
 
     id: str  # ServiceId-... or Profile-...; the token's iam_id is this with "iam-" before it
@@ -130,7 +130,7 @@ class World:
     format: int = 1
     accounts: dict[str, Account] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
-    identities: dict[str, ServiceIdentity] = field(default_factory=dict)
+    identities: dict[str, Identity] = field(default_factory=dict)
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
     issuers: dict[str, TokenIssuer] = field(default_factory=dict)
     links: list[ComputeLink] = field(default_factory=list)

@@ -58,7 +58,7 @@ def attempt(who, owner, operation: str):
         "list": lambda: who.call("GET", "/keys"),
         "metadata": lambda: who.call("GET", f"/keys/{key}/metadata"),
         "get": lambda: who.call("GET", f"/keys/{key}"),
-        "create": lambda: who.create(),
+        "create": who.create,
         "delete": lambda: who.call("DELETE", f"/keys/{key}"),
         "patch": lambda: who.call("PATCH", f"/keys/{key}", {"keyRingID": "default"}),
         "policies": lambda: who.call("GET", f"/keys/{key}/policies"),
@@ -77,35 +77,35 @@ def test_roles(customer, someone, role: str, operation: str) -> None:
     expected = role in WHO_MAY[operation].split()
     assert expected is (reply.status < 300), reply
     if not expected:
-        assert DENIED == reply.outcome
+        assert reply.outcome == DENIED
 
 
 def test_no_grant_is_unauthorized(customer, someone) -> None:
     """Without a grant everything is 401, whether the key exists or not."""
     who = someone(None)
     for path in (f"/keys/{customer.root_key()}/metadata", "/keys/none/metadata", "/keys"):
-        assert DENIED == who.call("GET", path).outcome
+        assert who.call("GET", path).outcome == DENIED
 
 
 def test_grant_on_one_key(customer, someone) -> None:
     """A grant on one key opens that key alone, is invisible in lists, and 404 turns into 401."""
     mine, other = customer.root_key(), customer.root_key(aliases=["other"])
     who = someone("Reader", key=mine)
-    assert 200 == who.act(mine, "wrap").status
+    assert who.act(mine, "wrap").status == 200
     for key in (other, "other", "none"):
-        assert DENIED == who.act(key, "wrap").outcome
-    assert (200, []) == ((listed := who.call("GET", "/keys")).status, listed.json["resources"])
+        assert who.act(key, "wrap").outcome == DENIED
+    assert ((listed := who.call("GET", "/keys")).status, listed.json["resources"]) == (200, [])
 
 
 def test_revoke_takes_effect_at_once(customer, someone) -> None:
     """A revoked grant refuses the next call with the same, still valid token."""
     key = customer.root_key()
     who = someone("Reader")
-    assert 200 == who.act(key, "wrap").status
-    assert 1 == customer.emulator.revoke(who.service_id, customer.instance)
-    assert DENIED == who.act(key, "wrap").outcome
+    assert who.act(key, "wrap").status == 200
+    assert customer.emulator.revoke(who.service_id, customer.instance) == 1
+    assert who.act(key, "wrap").outcome == DENIED
     customer.emulator.grant(who.service_id, customer.instance, role="Reader")
-    assert 200 == who.act(key, "wrap").status
+    assert who.act(key, "wrap").status == 200
 
 
 def test_other_instances_and_accounts(customer, someone, wire) -> None:
@@ -113,9 +113,9 @@ def test_other_instances_and_accounts(customer, someone, wire) -> None:
     emulator = customer.emulator
     who = someone("Manager")
     who.instance = emulator.create_instance()
-    assert DENIED == who.call("GET", "/keys").outcome
+    assert who.call("GET", "/keys").outcome == DENIED
     foreign = emulator.create_instance(emulator.create_account("other"))
-    assert DENIED == wire.Customer(emulator, foreign, emulator.api_key).renew().call("GET", "/keys").outcome
+    assert wire.Customer(emulator, foreign, emulator.api_key).renew().call("GET", "/keys").outcome == DENIED
     with pytest.raises(EmulatorError, match="another account"):
         emulator.grant(who.service_id, foreign)
 
@@ -123,16 +123,16 @@ def test_other_instances_and_accounts(customer, someone, wire) -> None:
 def test_instances_are_apart(customer, wire) -> None:
     """A key of one instance does not exist in another."""
     other = wire.Customer(customer.emulator, customer.emulator.create_instance(), customer.api_key).renew()
-    assert (404, "KEY_NOT_FOUND_ERR") == other.act(customer.root_key(), "wrap").outcome
+    assert other.act(customer.root_key(), "wrap").outcome == (404, "KEY_NOT_FOUND_ERR")
 
 
 def test_instance_header(customer, wire) -> None:
     """Bluemix-Instance is required; one that does not exist is 401."""
     url, path = customer.emulator.url, "/api/v2/keys"
     bearer = {"Authorization": f"Bearer {customer.token}"}
-    assert 400 == wire.send(url, "GET", path, None, bearer).status
-    assert 401 == wire.send(url, "GET", path, None, {**bearer, "Bluemix-Instance": "none"}).status
-    assert 401 == wire.send(url, "GET", path, None, {"Bluemix-Instance": customer.instance.id}).status
+    assert wire.send(url, "GET", path, None, bearer).status == 400
+    assert wire.send(url, "GET", path, None, {**bearer, "Bluemix-Instance": "none"}).status == 401
+    assert wire.send(url, "GET", path, None, {"Bluemix-Instance": customer.instance.id}).status == 401
 
 
 # -- tokens --------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_token_is_a_real_jwt(emulator, wire) -> None:
     for path in ("/identity/token", "/oidc/token"):
         reply = wire.ask_token(emulator.url, path, apikey=emulator.api_key, **form)
         body = reply.json
-        assert (200, "Bearer", "not_supported") == (reply.status, body["token_type"], body["refresh_token"])
+        assert (reply.status, body["token_type"], body["refresh_token"]) == (200, "Bearer", "not_supported")
     configuration = wire.send(emulator.url, "GET", "/identity/.well-known/openid-configuration").json
     keys = jwt.PyJWKSet.from_dict(wire.send(emulator.url, "GET", "/identity/keys").json)
     key = keys[jwt.get_unverified_header(body["access_token"])["kid"]]
@@ -171,7 +171,7 @@ def test_bad_tokens_are_refused(customer) -> None:
     claims = jwt.decode(customer.token, options={"verify_signature": False})
     head, body, signature = customer.token.split(".")
     public = customer.call  # keep the good token at hand
-    assert 200 == public("GET", "/keys").status
+    assert public("GET", "/keys").status == 200
     tokens = {
         "foreign": jwt.encode(claims, foreign_key(), algorithm="RS256"),
         "none": jwt.encode(claims, None, algorithm="none"),
@@ -183,16 +183,16 @@ def test_bad_tokens_are_refused(customer) -> None:
     }
     for name, token in tokens.items():
         customer.token = token
-        assert DENIED == customer.call("GET", "/keys").outcome, name
+        assert customer.call("GET", "/keys").outcome == DENIED, name
 
 
 def test_token_expires_on_the_clock(customer) -> None:
     """A token is refused from its exp on; a fresh one works."""
     customer.emulator.advance(3_598)
-    assert 200 == customer.call("GET", "/keys").status
+    assert customer.call("GET", "/keys").status == 200
     customer.emulator.advance(2)
-    assert DENIED == customer.call("GET", "/keys").outcome
-    assert 200 == customer.renew().call("GET", "/keys").status
+    assert customer.call("GET", "/keys").outcome == DENIED
+    assert customer.renew().call("GET", "/keys").status == 200
 
 
 def test_deleted_api_key(customer, someone, wire) -> None:
@@ -200,21 +200,21 @@ def test_deleted_api_key(customer, someone, wire) -> None:
     who, form = someone("Reader"), {"grant_type": "urn:ibm:params:oauth:grant-type:apikey"}
     customer.emulator.delete_api_key(who.api_key)
     reply = wire.ask_token(customer.emulator.url, apikey=who.api_key, **form)
-    assert (400, "BXNIM0415E") == (reply.status, reply.json["errorCode"])
+    assert (reply.status, reply.json["errorCode"]) == (400, "BXNIM0415E")
     assert {"errorCode", "errorMessage", "context"} <= set(reply.json)
-    assert 200 == who.call("GET", "/keys").status
+    assert who.call("GET", "/keys").status == 200
     customer.emulator.advance(3_601)
-    assert DENIED == who.call("GET", "/keys").outcome
+    assert who.call("GET", "/keys").outcome == DENIED
 
 
 def test_deleted_service_id(customer, someone) -> None:
     """A deleted service ID has neither API keys nor grants any more."""
     who = someone("Reader")
     customer.emulator.delete_service_id(who.service_id)
-    assert DENIED == who.call("GET", "/keys").outcome
+    assert who.call("GET", "/keys").outcome == DENIED
     with pytest.raises(EmulatorError) as refused:
         who.renew()
-    assert "BXNIM0415E" == refused.value.code
+    assert refused.value.code == "BXNIM0415E"
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_deleted_service_id(customer, someone) -> None:
 def test_bad_token_requests(emulator, wire, form) -> None:
     """A token request that makes no sense is 400 with a BXNIM code."""
     reply = wire.ask_token(emulator.url, **form)
-    assert 400 == reply.status
+    assert reply.status == 400
     assert reply.json["errorCode"].startswith("BXNIM")
 
 
@@ -274,12 +274,12 @@ def test_trusted_profile(customer, wire, profile, cluster_key) -> None:
     emulator.grant(profile, customer.instance, role="Reader")
     for who in ({"profile_id": profile}, {"profile_id": f"iam-{profile}"}, {"profile_name": "profile"}):
         reply = exchange(emulator, wire, token, **who)
-        assert 200 == reply.status
+        assert reply.status == 200
     customer.token = exchange(emulator, wire, token, profile_id=profile).json["access_token"]
     claims = jwt.decode(customer.token, options={"verify_signature": False})
     assert (f"iam-{profile}", "Profile") == (claims["iam_id"], claims["sub_type"])
-    assert 200 == customer.call("GET", "/keys").status
-    assert DENIED == customer.create().outcome
+    assert customer.call("GET", "/keys").status == 200
+    assert customer.create().outcome == DENIED
 
 
 def test_trusted_profile_by_jwks(emulator, wire) -> None:
@@ -291,7 +291,7 @@ def test_trusted_profile_by_jwks(emulator, wire) -> None:
         "by-jwks", issuer="https://other", namespace="ns", service_account="operator"
     )
     token = service_account_token(key, "ES256", iss="https://other")
-    assert 200 == exchange(emulator, wire, token, profile_id=profile).status
+    assert exchange(emulator, wire, token, profile_id=profile).status == 200
 
 
 REFUSED_CLAIMS = {
@@ -309,7 +309,7 @@ REFUSED_CLAIMS = {
 def test_refused_service_accounts(emulator, wire, profile, cluster_key, changes) -> None:
     """A token of another account, namespace, audience or issuer, or an old one, buys nothing."""
     reply = exchange(emulator, wire, service_account_token(cluster_key, **changes), profile_id=profile)
-    assert 400 == reply.status
+    assert reply.status == 400
     assert reply.json["errorCode"].startswith("BXNIM")
 
 
@@ -317,7 +317,7 @@ def test_refused_signatures(emulator, wire, profile, cluster_key) -> None:
     """A service account token with another key's signature, or none, or for another profile, is refused."""
     none = service_account_token(None, "none")
     for token in (service_account_token(foreign_key()), none, "noise", ""):
-        assert 400 == exchange(emulator, wire, token, profile_id=profile).status
+        assert exchange(emulator, wire, token, profile_id=profile).status == 400
     good = service_account_token(cluster_key)
-    assert 400 == exchange(emulator, wire, good, profile_id="Profile-unknown").status
-    assert 400 == exchange(emulator, wire, good).status
+    assert exchange(emulator, wire, good, profile_id="Profile-unknown").status == 400
+    assert exchange(emulator, wire, good).status == 400

@@ -20,7 +20,7 @@ def test_created_key(customer) -> None:
     """A new root key is Active, generated, in the default ring, never rotated, and its CRN names everything."""
     reply = customer.create(name="my-key", description="of a test", tags=["t"])
     key = reply.resource
-    assert (201, "application/vnd.ibm.kms.key+json") == (reply.status, reply.headers["Content-Type"])
+    assert (reply.status, reply.headers["Content-Type"]) == (201, "application/vnd.ibm.kms.key+json")
     assert f"{customer.instance.crn.removesuffix('::')}:key:{key['id']}" == key["crn"]
     expected = {"state": 1, "imported": False, "extractable": False, "keyRingID": "default", "deleted": False}
     assert expected == {name: key[name] for name in expected}
@@ -34,8 +34,8 @@ def test_prefer_minimal(customer, wire) -> None:
     assert (201, {"type", "id", "crn"}) == (made.status, set(made.resource))
     path = f"/keys/{made.resource['id']}"
     gone = customer.call("DELETE", path, Prefer="return=representation")
-    assert (200, True, 5) == (gone.status, gone.resource["deleted"], gone.resource["state"])
-    assert (204, b"") == ((again := customer.call("DELETE", f"/keys/{customer.root_key()}")).status, again.raw)
+    assert (gone.status, gone.resource["deleted"], gone.resource["state"]) == (200, True, 5)
+    assert ((again := customer.call("DELETE", f"/keys/{customer.root_key()}")).status, again.raw) == (204, b"")
 
 
 BAD_KEYS = {
@@ -57,7 +57,7 @@ BAD_KEYS = {
 def test_bad_keys(customer, fields, outcome) -> None:
     """A key that Key Protect would refuse is refused, and nothing is created."""
     assert outcome == customer.create(**fields).outcome
-    assert "0" == customer.call("HEAD", "/keys").headers["Key-Total"]
+    assert customer.call("HEAD", "/keys").headers["Key-Total"] == "0"
 
 
 def test_bad_collections(customer, wire) -> None:
@@ -81,28 +81,28 @@ def test_imported_material(customer, size: int) -> None:
     key = customer.create(payload=b64(bytes(size))).resource
     assert key["imported"]
     assert "payload" not in customer.call("GET", f"/keys/{key['id']}").resource
-    assert (400, "KEY_PAYLOAD_REQ_ERR") == customer.act(key["id"], "rotate", {}).outcome
-    assert 204 == customer.act(key["id"], "rotate", {"payload": b64(os.urandom(32))}).status
+    assert customer.act(key["id"], "rotate", {}).outcome == (400, "KEY_PAYLOAD_REQ_ERR")
+    assert customer.act(key["id"], "rotate", {"payload": b64(os.urandom(32))}).status == 204
 
 
 def test_generated_key_rotates_without_payload(customer) -> None:
     """A payload for a generated key is 400 INVALID_QUERY_PARAM_ERR."""
     reply = customer.act(customer.root_key(), "rotate", {"payload": MATERIAL})
-    assert (400, "INVALID_QUERY_PARAM_ERR") == reply.outcome
+    assert reply.outcome == (400, "INVALID_QUERY_PARAM_ERR")
 
 
 def test_standard_key_gives_its_payload(customer) -> None:
     """A standard key's material is in GET, not in /metadata; and it cannot be rotated or disabled."""
     key = customer.create(extractable=True, payload=MATERIAL).resource["id"]
-    assert MATERIAL == customer.call("GET", f"/keys/{key}").resource["payload"]
+    assert customer.call("GET", f"/keys/{key}").resource["payload"] == MATERIAL
     assert "payload" not in customer.call("GET", f"/keys/{key}/metadata").resource
     for action in ("rotate", "disable"):
-        assert (400, "KEY_ROOT_REQ_ERR") == customer.act(key, action).outcome
+        assert customer.act(key, action).outcome == (400, "KEY_ROOT_REQ_ERR")
 
 
 def import_token(customer, **fields):
     body = {"expiration": 300, "maxAllowedRetrievals": 2, **fields}
-    assert 200 == (made := customer.call("POST", "/import_token", body)).status
+    assert (made := customer.call("POST", "/import_token", body)).status == 200
     assert not {"payload", "nonce"} & set(made.json)
     return customer.call("GET", "/import_token").json
 
@@ -122,26 +122,26 @@ def sealed(token, material: bytes, nonce: bytes | None = None) -> dict[str, str]
 def test_import_with_token(customer) -> None:
     """Material encrypted for an import token arrives as it was: a plain import of it unwraps the same."""
     token, material = import_token(customer), os.urandom(32)
-    assert 1 == token["remainingRetrievals"]
+    assert token["remainingRetrievals"] == 1
     key = customer.root_key(**sealed(token, material))
     ciphertext = customer.wrap(key, plaintext=MATERIAL)["ciphertext"]
     twin = customer.root_key(payload=b64(material))
-    assert MATERIAL == customer.act(twin, "unwrap", {"ciphertext": ciphertext}).json["plaintext"]
-    assert 204 == customer.act(key, "rotate", sealed(token, os.urandom(32))).status
+    assert customer.act(twin, "unwrap", {"ciphertext": ciphertext}).json["plaintext"] == MATERIAL
+    assert customer.act(key, "rotate", sealed(token, os.urandom(32))).status == 204
 
 
 def test_import_refusals(customer) -> None:
     """A wrong nonce, a wrong IV, a wrong algorithm, a foreign token and an expired one are told apart."""
     token, material = import_token(customer), os.urandom(32)
     good = sealed(token, material)
-    assert (400, "INCORRECT_NONCE_ERR") == customer.create(**sealed(token, material, b"x" * 12)).outcome
-    assert (400, "INCORRECT_NONCE_IV_ERR") == customer.create(**{**good, "iv": b64(bytes(12))}).outcome
-    assert BAD_FIELD == customer.create(**{**good, "encryptionAlgorithm": "ROT13"}).outcome
-    assert BAD_FIELD == customer.create(**{**good, "payload": MATERIAL}).outcome
-    assert 200 == customer.call("GET", "/import_token").status
+    assert customer.create(**sealed(token, material, b"x" * 12)).outcome == (400, "INCORRECT_NONCE_ERR")
+    assert customer.create(**{**good, "iv": b64(bytes(12))}).outcome == (400, "INCORRECT_NONCE_IV_ERR")
+    assert customer.create(**{**good, "encryptionAlgorithm": "ROT13"}).outcome == BAD_FIELD
+    assert customer.create(**{**good, "payload": MATERIAL}).outcome == BAD_FIELD
+    assert customer.call("GET", "/import_token").status == 200
     expired = (409, "IMPORT_TOKEN_EXPIRED_ERR")
     assert expired == customer.call("GET", "/import_token").outcome
-    assert 201 == customer.create(**good).status
+    assert customer.create(**good).status == 201
     customer.emulator.advance(301)
     assert expired == customer.create(**good).outcome
 
@@ -149,7 +149,7 @@ def test_import_refusals(customer) -> None:
 def test_import_token_bounds(customer) -> None:
     """An import token lives 300 to 86,400 s and is retrieved 1 to 500 times."""
     for body in ({"expiration": 299}, {"expiration": 86_401}, {"maxAllowedRetrievals": 501}, {"expiration": True}):
-        assert BAD_FIELD == customer.call("POST", "/import_token", body).outcome
+        assert customer.call("POST", "/import_token", body).outcome == BAD_FIELD
 
 
 def names(reply) -> list[str]:
@@ -181,9 +181,9 @@ def test_listing(customer) -> None:
     for query, expected in cases.items():
         assert expected == names(customer.call("GET", f"/keys{query}")), query
     head = customer.call("HEAD", "/keys?extractable=false")
-    assert (200, "3", b"") == (head.status, head.headers["Key-Total"], head.raw)
+    assert (head.status, head.headers["Key-Total"], head.raw) == (200, "3", b"")
     found = customer.call("GET", "/keys?search=not:alias:x").json["metadata"]["searchQuery"]
-    assert {"query": "x", "scopes": ["alias"], "not": True, "exact": False} == found
+    assert found == {"query": "x", "scopes": ["alias"], "not": True, "exact": False}
 
 
 @pytest.mark.parametrize(
@@ -191,25 +191,25 @@ def test_listing(customer) -> None:
 )
 def test_bad_queries(customer, query: str) -> None:
     """A query parameter that makes no sense is 400 INVALID_QUERY_PARAM_ERR."""
-    assert (400, "INVALID_QUERY_PARAM_ERR") == customer.call("GET", f"/keys?{query}").outcome
+    assert customer.call("GET", f"/keys?{query}").outcome == (400, "INVALID_QUERY_PARAM_ERR")
 
 
 def test_rings(customer, wire) -> None:
     """Keys live in rings; the ring header narrows every call; only an empty ring can be deleted."""
-    assert 201 == customer.call("POST", "/key_rings/ring-1").status
-    assert 409 == customer.call("POST", "/key_rings/ring-1").status
+    assert customer.call("POST", "/key_rings/ring-1").status == 201
+    assert customer.call("POST", "/key_rings/ring-1").status == 409
     body = wire.envelope({"name": "key", "extractable": False})
     key = customer.call("POST", "/keys", body, X_Kms_Key_Ring="ring-1").resource["id"]
-    assert ["default", "ring-1"] == [r["id"] for r in customer.call("GET", "/key_rings").json["resources"]]
+    assert [r["id"] for r in customer.call("GET", "/key_rings").json["resources"]] == ["default", "ring-1"]
     metadata = f"/keys/{key}/metadata"
-    assert 200 == customer.call("GET", metadata).status
-    assert "ring-1" == customer.call("GET", metadata, X_Kms_Key_Ring="ring-1").resource["keyRingID"]
+    assert customer.call("GET", metadata).status == 200
+    assert customer.call("GET", metadata, X_Kms_Key_Ring="ring-1").resource["keyRingID"] == "ring-1"
     elsewhere = customer.call("GET", metadata, X_Kms_Key_Ring="default")
-    assert (404, "KEY_NOT_FOUND_ERR") == elsewhere.outcome
-    assert [] == customer.call("GET", "/keys", X_Kms_Key_Ring="default").json["resources"]
-    assert (409, "KEY_RING_NOT_EMPTY_ERR") == customer.call("DELETE", "/key_rings/ring-1").outcome
-    assert 200 == customer.call("PATCH", f"/keys/{key}", {"keyRingID": "default"}).status
-    assert 204 == customer.call("DELETE", "/key_rings/ring-1").status
+    assert elsewhere.outcome == (404, "KEY_NOT_FOUND_ERR")
+    assert customer.call("GET", "/keys", X_Kms_Key_Ring="default").json["resources"] == []
+    assert customer.call("DELETE", "/key_rings/ring-1").outcome == (409, "KEY_RING_NOT_EMPTY_ERR")
+    assert customer.call("PATCH", f"/keys/{key}", {"keyRingID": "default"}).status == 200
+    assert customer.call("DELETE", "/key_rings/ring-1").status == 204
     missing = (404, "KEY_RING_NOT_FOUND_ERR")
     assert missing == customer.call("DELETE", "/key_rings/ring-1").outcome
     assert missing == customer.call("PATCH", f"/keys/{key}", {"keyRingID": "ring-1"}).outcome
@@ -221,11 +221,11 @@ def test_deleted_keys_leave_a_ring_by_force(customer, wire) -> None:
     customer.call("POST", "/key_rings/ring-2")
     body = wire.envelope({"name": "key", "extractable": False})
     key = customer.call("POST", "/keys", body, X_Kms_Key_Ring="ring-2").resource["id"]
-    assert 409 == customer.call("DELETE", "/key_rings/ring-2?force=true").status
+    assert customer.call("DELETE", "/key_rings/ring-2?force=true").status == 409
     customer.call("DELETE", f"/keys/{key}")
-    assert 409 == customer.call("DELETE", "/key_rings/ring-2").status
-    assert 204 == customer.call("DELETE", "/key_rings/ring-2?force=true").status
-    assert "default" == customer.call("GET", f"/keys/{key}/metadata").resource["keyRingID"]
+    assert customer.call("DELETE", "/key_rings/ring-2").status == 409
+    assert customer.call("DELETE", "/key_rings/ring-2?force=true").status == 204
+    assert customer.call("GET", f"/keys/{key}/metadata").resource["keyRingID"] == "default"
 
 
 def test_aliases(customer) -> None:
@@ -234,14 +234,14 @@ def test_aliases(customer) -> None:
     for number in range(5):
         reply = customer.call("POST", f"/keys/{key}/aliases/alias-{number}")
         assert (201, key) == (reply.status, reply.resource["keyId"])
-    assert BAD_FIELD == customer.call("POST", f"/keys/{key}/aliases/alias-5").outcome
+    assert customer.call("POST", f"/keys/{key}/aliases/alias-5").outcome == BAD_FIELD
     taken = (409, "KEY_ALIAS_NOT_UNIQUE_ERR")
     assert taken == customer.call("POST", f"/keys/{other}/aliases/alias-0").outcome
     assert taken == customer.create(aliases=["alias-0"]).outcome
-    assert 204 == customer.call("DELETE", f"/keys/{key}/aliases/alias-0").status
-    assert 201 == customer.call("POST", f"/keys/{other}/aliases/alias-0").status
+    assert customer.call("DELETE", f"/keys/{key}/aliases/alias-0").status == 204
+    assert customer.call("POST", f"/keys/{other}/aliases/alias-0").status == 201
     for bad in ("a", "wrap", "a.b", "3d158350-1817-4b85-a7cf-871c02a6907e"):
-        assert BAD_FIELD == customer.call("POST", f"/keys/{other}/aliases/{bad}").outcome
+        assert customer.call("POST", f"/keys/{other}/aliases/{bad}").outcome == BAD_FIELD
 
 
 def put_instance_policy(customer, wire, kind: str, enabled: bool, **attributes):
@@ -252,14 +252,14 @@ def put_instance_policy(customer, wire, kind: str, enabled: bool, **attributes):
 def test_instance_policies_shape_new_keys(customer, wire) -> None:
     """dualAuthDelete and rotation of the instance apply to keys created afterwards, and only to these."""
     before = customer.root_key()
-    assert 204 == put_instance_policy(customer, wire, "dualAuthDelete", enabled=True).status
-    assert 204 == put_instance_policy(customer, wire, "rotation", enabled=True, interval_month=3).status
+    assert put_instance_policy(customer, wire, "dualAuthDelete", enabled=True).status == 204
+    assert put_instance_policy(customer, wire, "rotation", enabled=True, interval_month=3).status == 204
     old, new = customer.call("GET", f"/keys/{before}/metadata").resource, customer.create().resource
-    assert (False, True) == (old["dualAuthDelete"]["enabled"], new["dualAuthDelete"]["enabled"])
-    assert {"enabled": True, "interval_month": 3} == new["rotation"]
+    assert (old["dualAuthDelete"]["enabled"], new["dualAuthDelete"]["enabled"]) == (False, True)
+    assert new["rotation"] == {"enabled": True, "interval_month": 3}
     assert "rotation" not in old
     kinds = [p["policy_type"] for p in customer.call("GET", "/instance/policies").json["resources"]]
-    assert ["dualAuthDelete", "rotation"] == kinds
+    assert kinds == ["dualAuthDelete", "rotation"]
 
 
 def test_create_import_access(customer, wire) -> None:
@@ -269,47 +269,47 @@ def test_create_import_access(customer, wire) -> None:
     refused = (409, "KEY_CREATE_IMPORT_ACCESS_ERR")
     assert refused == customer.create(extractable=True).outcome
     assert refused == customer.create(payload=MATERIAL).outcome
-    assert 201 == customer.create().status
-    assert 201 == customer.create(**sealed(import_token(customer), os.urandom(32))).status
+    assert customer.create().status == 201
+    assert customer.create(**sealed(import_token(customer), os.urandom(32))).status == 201
 
 
 def test_allowed_ip_refuses_as_unauthorized(customer, wire) -> None:
     """An allowedIP policy that does not name the caller is 401, not 403; its port can be asked for."""
-    assert 204 == put_instance_policy(customer, wire, "allowedIP", enabled=True, allowed_ip=["127.0.0.0/8"]).status
-    assert 1 == len(customer.call("GET", "/instance/allowed_ip_port").json["resources"])
-    assert 200 == customer.call("GET", "/keys").status
+    assert put_instance_policy(customer, wire, "allowedIP", enabled=True, allowed_ip=["127.0.0.0/8"]).status == 204
+    assert len(customer.call("GET", "/instance/allowed_ip_port").json["resources"]) == 1
+    assert customer.call("GET", "/keys").status == 200
     put_instance_policy(customer, wire, "allowedIP", enabled=True, allowed_ip=["192.0.2.1"])
-    assert (401, "") == customer.call("GET", "/keys").outcome
+    assert customer.call("GET", "/keys").outcome == (401, "")
 
 
 def test_bad_instance_policies(customer, wire) -> None:
     """Unknown fields, mismatched queries and impossible attributes are refused, each with its code."""
-    assert BAD_FIELD == put_instance_policy(customer, wire, "rotation", enabled=True, interval_month=13).outcome
-    assert BAD_FIELD == put_instance_policy(customer, wire, "allowedIP", enabled=True, allowed_ip=["x"]).outcome
+    assert put_instance_policy(customer, wire, "rotation", enabled=True, interval_month=13).outcome == BAD_FIELD
+    assert put_instance_policy(customer, wire, "allowedIP", enabled=True, allowed_ip=["x"]).outcome == BAD_FIELD
     body = wire.envelope({"policy_type": "metrics", "policy_data": {"enabled": True}, "extra": 1})
-    assert (400, "BAD_BODY_ERR") == customer.call("PUT", "/instance/policies", body).outcome
+    assert customer.call("PUT", "/instance/policies", body).outcome == (400, "BAD_BODY_ERR")
     body = wire.envelope({"policy_type": "metrics", "policy_data": {"enabled": True}})
     reply = customer.call("PUT", "/instance/policies?policy=dualAuthDelete", body)
-    assert (400, "BODY_QUERY_PARAM_MISMATCH_ERR") == reply.outcome
+    assert reply.outcome == (400, "BODY_QUERY_PARAM_MISMATCH_ERR")
     body = wire.envelope({"policy_type": "badName", "policy_data": {"enabled": True}})
     reply = customer.call("PUT", "/instance/policies?policy=dualAuthDelete", body)
-    assert (400, "BODY_QUERY_PARAM_MISMATCH_ERR") == reply.outcome
+    assert reply.outcome == (400, "BODY_QUERY_PARAM_MISMATCH_ERR")
 
 
 def test_key_policies(customer, wire) -> None:
     """Key policies are set and read alone or together; rotation needs a generated root key."""
     key = customer.root_key()
     both = [{"dualAuthDelete": {"enabled": True}}, {"rotation": {"enabled": True, "interval_month": 2}}]
-    assert [] == customer.call("GET", f"/keys/{key}/policies").json["resources"]
-    assert 2 == len(customer.call("PUT", f"/keys/{key}/policies", wire.envelope(*both)).json["resources"])
+    assert customer.call("GET", f"/keys/{key}/policies").json["resources"] == []
+    assert len(customer.call("PUT", f"/keys/{key}/policies", wire.envelope(*both)).json["resources"]) == 2
     (rotation,) = customer.call("GET", f"/keys/{key}/policies?policy=rotation").json["resources"]
-    assert {"enabled": True, "interval_month": 2} == rotation["rotation"]
+    assert rotation["rotation"] == {"enabled": True, "interval_month": 2}
     path = f"/keys/{key}/policies?policy=rotation"
     mismatch = customer.call("PUT", path, wire.envelope(both[0]))
-    assert (400, "BODY_QUERY_PARAM_MISMATCH_ERR") == mismatch.outcome
+    assert mismatch.outcome == (400, "BODY_QUERY_PARAM_MISMATCH_ERR")
     imported = customer.root_key(payload=MATERIAL)
     refused = customer.call("PUT", f"/keys/{imported}/policies", wire.envelope(both[1]))
-    assert (400, "BAD_BODY_ERR") == refused.outcome
+    assert refused.outcome == (400, "BAD_BODY_ERR")
 
 
 def test_registrations_are_empty(customer) -> None:
@@ -317,10 +317,10 @@ def test_registrations_are_empty(customer) -> None:
     key = customer.root_key()
     for path in (f"/keys/{key}/registrations", "/keys/registrations"):
         reply = customer.call("GET", f"{path}?totalCount=true")
-        assert (200, 0, []) == (reply.status, reply.json["metadata"]["totalCount"], reply.json["resources"])
+        assert (reply.status, reply.json["metadata"]["totalCount"], reply.json["resources"]) == (200, 0, [])
 
 
 def test_unknown_paths(customer) -> None:
     """A path that does not exist is 404 with an error body, and counted as unknown."""
-    assert (404, "") == customer.call("GET", "/nothing/here").outcome
-    assert 1 == customer.emulator.counts()["unknown"]
+    assert customer.call("GET", "/nothing/here").outcome == (404, "")
+    assert customer.emulator.counts()["unknown"] == 1

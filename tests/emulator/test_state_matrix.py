@@ -1,6 +1,6 @@
 """Every action in every state, over HTTP: Key Protect's published matrix, written out again here."""
 
-import datetime
+import datetime as dt
 
 import pytest
 
@@ -38,7 +38,7 @@ CASES = [(row[0], state, int(status)) for row in ROWS for state, status in zip(S
 def key_in(customer, state: str, policies: dict) -> tuple[str, str]:
     """A root key in a state, long enough for every waiting time to have passed; and a ciphertext of it."""
     emulator = customer.emulator
-    expires = datetime.datetime.fromtimestamp(emulator.now() + HOURS, datetime.UTC).isoformat()
+    expires = dt.datetime.fromtimestamp(emulator.now() + HOURS, dt.UTC).isoformat()
     fields = {"name": "key", "extractable": False, **policies}
     if state == "Deactivated":
         fields["expirationDate"] = expires

@@ -1,6 +1,6 @@
 """Every waiting time, at both sides of its edge, on the emulator's clock. Nothing here waits."""
 
-import datetime
+import datetime as dt
 
 import pytest
 
@@ -22,7 +22,7 @@ def at(customer):
 
 
 def in_seconds(customer, seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(customer.emulator.now() + seconds, datetime.UTC)
+    moment = dt.datetime.fromtimestamp(customer.emulator.now() + seconds, dt.UTC)
     return moment.isoformat()
 
 
@@ -47,10 +47,10 @@ def test_enable_needs_thirty_seconds(customer, at) -> None:
     key = customer.root_key()
     customer.act(key, "disable")
     at(28)
-    assert TOO_EARLY == customer.act(key, "enable").outcome
+    assert customer.act(key, "enable").outcome == TOO_EARLY
     at(2)
-    assert 204 == customer.act(key, "enable").status
-    assert 1 == customer.state(key)
+    assert customer.act(key, "enable").status == 204
+    assert customer.state(key) == 1
 
 
 def test_restore_needs_thirty_seconds(customer, at) -> None:
@@ -59,11 +59,11 @@ def test_restore_needs_thirty_seconds(customer, at) -> None:
     ciphertext = customer.wrap(key)["ciphertext"]
     delete(customer, key)
     at(28)
-    assert TOO_EARLY == restore(customer, key).outcome
+    assert restore(customer, key).outcome == TOO_EARLY
     at(2)
     reply = restore(customer, key)
-    assert (201, 1) == (reply.status, reply.resource["state"])
-    assert 200 == customer.act(key, "unwrap", {"ciphertext": ciphertext}).status
+    assert (reply.status, reply.resource["state"]) == (201, 1)
+    assert customer.act(key, "unwrap", {"ciphertext": ciphertext}).status == 200
 
 
 def test_restore_ends_after_thirty_days(customer, at) -> None:
@@ -74,7 +74,7 @@ def test_restore_ends_after_thirty_days(customer, at) -> None:
     assert customer.call("GET", f"/keys/{key}/metadata").resource["restoreAllowed"]
     at(120)
     assert not customer.call("GET", f"/keys/{key}/metadata").resource["restoreAllowed"]
-    assert (400, "KEY_RESTORE_EXPIRED") == restore(customer, key).outcome
+    assert restore(customer, key).outcome == (400, "KEY_RESTORE_EXPIRED")
 
 
 def test_purge_needs_four_hours(customer, at) -> None:
@@ -82,10 +82,10 @@ def test_purge_needs_four_hours(customer, at) -> None:
     key = customer.root_key()
     delete(customer, key)
     at(4 * HOUR - 60)
-    assert TOO_EARLY == purge(customer, key).outcome
+    assert purge(customer, key).outcome == TOO_EARLY
     at(60)
-    assert 200 == purge(customer, key).status
-    assert (404, "KEY_NOT_FOUND_ERR") == customer.call("GET", f"/keys/{key}/metadata").outcome
+    assert purge(customer, key).status == 200
+    assert customer.call("GET", f"/keys/{key}/metadata").outcome == (404, "KEY_NOT_FOUND_ERR")
 
 
 def test_auto_purge_after_ninety_days(customer, at) -> None:
@@ -93,34 +93,34 @@ def test_auto_purge_after_ninety_days(customer, at) -> None:
     key = customer.root_key()
     delete(customer, key)
     at(90 * DAY - 60)
-    assert 5 == customer.state(key)
+    assert customer.state(key) == 5
     at(60)
-    assert (404, "KEY_NOT_FOUND_ERR") == customer.call("GET", f"/keys/{key}/metadata").outcome
-    assert [] == customer.call("GET", "/keys?state=5").json["resources"]
+    assert customer.call("GET", f"/keys/{key}/metadata").outcome == (404, "KEY_NOT_FOUND_ERR")
+    assert customer.call("GET", "/keys?state=5").json["resources"] == []
 
 
 def test_rotate_once_an_hour(customer, at) -> None:
     """A second rotation within the hour is 409 KEY_ROTATION_NOT_PERMITTED and changes nothing."""
     key = customer.root_key()
-    assert 204 == customer.act(key, "rotate").status
+    assert customer.act(key, "rotate").status == 204
     at(HOUR - 60)
     before = customer.call("GET", f"/keys/{key}/metadata").resource
-    assert (409, "KEY_ROTATION_NOT_PERMITTED") == customer.act(key, "rotate").outcome
+    assert customer.act(key, "rotate").outcome == (409, "KEY_ROTATION_NOT_PERMITTED")
     assert before == customer.call("GET", f"/keys/{key}/metadata").resource
     at(60)
-    assert 204 == customer.act(key, "rotate").status
+    assert customer.act(key, "rotate").status == 204
 
 
 def test_sync_once_an_hour(customer, at) -> None:
     """Sync works on a new key, and again an hour after the last sync or lifecycle action."""
     key = customer.root_key()
-    assert 204 == customer.act(key, "sync").status
-    assert TOO_EARLY == customer.act(key, "sync").outcome
+    assert customer.act(key, "sync").status == 204
+    assert customer.act(key, "sync").outcome == TOO_EARLY
     at(HOUR)
-    assert 204 == customer.act(key, "sync").status
+    assert customer.act(key, "sync").status == 204
     customer.act(key, "rotate")
     at(HOUR - 60)
-    assert TOO_EARLY == customer.act(key, "sync").outcome
+    assert customer.act(key, "sync").outcome == TOO_EARLY
 
 
 def test_expiry_within_an_hour(customer, at) -> None:
@@ -128,11 +128,11 @@ def test_expiry_within_an_hour(customer, at) -> None:
     key = expiring(customer, 60)
     ciphertext = customer.wrap(key)["ciphertext"]
     at(61)
-    assert 1 == customer.state(key)
+    assert customer.state(key) == 1
     at(HOUR)
-    assert 3 == customer.state(key)
-    assert (409, "KEY_ACTION_INVALID_STATE_ERR") == customer.act(key, "wrap").outcome
-    assert 200 == customer.act(key, "unwrap", {"ciphertext": ciphertext}).status
+    assert customer.state(key) == 3
+    assert customer.act(key, "wrap").outcome == (409, "KEY_ACTION_INVALID_STATE_ERR")
+    assert customer.act(key, "unwrap", {"ciphertext": ciphertext}).status == 200
 
 
 def test_restored_deactivated_key_stays_deactivated(customer, at) -> None:
@@ -141,7 +141,7 @@ def test_restored_deactivated_key_stays_deactivated(customer, at) -> None:
     at(HOUR + 61)
     delete(customer, key)
     at(60)
-    assert 3 == restore(customer, key).resource["state"]
+    assert restore(customer, key).resource["state"] == 3
 
 
 def test_key_that_expired_while_deleted_cannot_be_restored(customer, at) -> None:
@@ -149,13 +149,13 @@ def test_key_that_expired_while_deleted_cannot_be_restored(customer, at) -> None
     key = expiring(customer, HOUR)
     delete(customer, key)
     at(2 * HOUR)
-    assert (400, "KEY_EXPIRED_ERR") == restore(customer, key).outcome
+    assert restore(customer, key).outcome == (400, "KEY_EXPIRED_ERR")
 
 
 def test_expiration_must_lie_ahead(customer) -> None:
     """A key cannot be created expired, nor with a date that is none."""
     for date in (in_seconds(customer, -60), "soon"):
-        assert (400, "INVALID_FIELD_ERR") == customer.create(expirationDate=date).outcome
+        assert customer.create(expirationDate=date).outcome == (400, "INVALID_FIELD_ERR")
 
 
 def test_dual_auth_deletion(customer, at, wire) -> None:
@@ -166,11 +166,11 @@ def test_dual_auth_deletion(customer, at, wire) -> None:
     second = wire.Customer(emulator, customer.instance, emulator.create_api_key(second_id)).renew()
     key = customer.root_key()
     not_met = (409, "AUTHORIZATIONS_NOT_MET")
-    assert (409, "NOT_DUAL_AUTH_ERR") == customer.act(key, "setKeyForDeletion").outcome
+    assert customer.act(key, "setKeyForDeletion").outcome == (409, "NOT_DUAL_AUTH_ERR")
     policy = wire.envelope({"dualAuthDelete": {"enabled": True}})
-    assert 200 == customer.call("PUT", f"/keys/{key}/policies?policy=dualAuthDelete", policy).status
+    assert customer.call("PUT", f"/keys/{key}/policies?policy=dualAuthDelete", policy).status == 200
     assert not_met == delete(second, key).outcome
-    assert 204 == customer.act(key, "setKeyForDeletion").status
+    assert customer.act(key, "setKeyForDeletion").status == 204
     assert customer.call("GET", f"/keys/{key}/metadata").resource["dualAuthDelete"]["keySetForDeletion"]
     assert not_met == delete(customer, key).outcome
     at(7 * DAY + 60)
@@ -180,7 +180,7 @@ def test_dual_auth_deletion(customer, at, wire) -> None:
     customer.act(key, "unsetKeyForDeletion")
     assert not_met == delete(second, key).outcome
     customer.act(key, "setKeyForDeletion")
-    assert 204 == delete(second, key).status
+    assert delete(second, key).status == 204
 
 
 def test_rotation_policy_rotates(customer, at, wire) -> None:
@@ -188,14 +188,14 @@ def test_rotation_policy_rotates(customer, at, wire) -> None:
     key = customer.root_key()
     ciphertext = customer.wrap(key)["ciphertext"]
     body = wire.envelope({"rotation": {"enabled": True, "interval_month": 1}})
-    assert 200 == customer.call("PUT", f"/keys/{key}/policies", body).status
+    assert customer.call("PUT", f"/keys/{key}/policies", body).status == 200
     at(61 * DAY)
-    assert 3 == len(customer.call("GET", f"/keys/{key}/versions").json["resources"])
+    assert len(customer.call("GET", f"/keys/{key}/versions").json["resources"]) == 3
     assert "rewrappedKeyVersion" in customer.act(key, "unwrap", {"ciphertext": ciphertext}).json
     body = wire.envelope({"rotation": {"enabled": False}})
     customer.call("PUT", f"/keys/{key}/policies", body)
     at(61 * DAY)
-    assert 3 == len(customer.call("GET", f"/keys/{key}/versions").json["resources"])
+    assert len(customer.call("GET", f"/keys/{key}/versions").json["resources"]) == 3
 
 
 def test_control_obeys_the_clock_unless_told(emulator) -> None:
@@ -204,19 +204,19 @@ def test_control_obeys_the_clock_unless_told(emulator) -> None:
     emulator.rotate(crn)
     with pytest.raises(EmulatorError) as refused:
         emulator.rotate(crn)
-    assert "KEY_ROTATION_NOT_PERMITTED" == refused.value.code
+    assert refused.value.code == "KEY_ROTATION_NOT_PERMITTED"
     emulator.rotate(crn, ignore_timing=True)
     for undone, done in (("disable", "enable"), ("delete", "restore")):
         getattr(emulator, undone)(crn)
         with pytest.raises(EmulatorError) as refused:
             getattr(emulator, done)(crn)
-        assert "REQ_TOO_EARLY_ERR" == refused.value.code
+        assert refused.value.code == "REQ_TOO_EARLY_ERR"
         getattr(emulator, done)(crn, ignore_timing=True)
     emulator.delete(crn)
     emulator.purge(crn, ignore_timing=True)
     with pytest.raises(EmulatorError, match="no such key"):
         emulator.key(crn)
-    assert {} == emulator.counts()
+    assert emulator.counts() == {}
 
 
 def test_clock_can_be_set(emulator) -> None:

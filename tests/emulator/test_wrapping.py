@@ -5,7 +5,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from key_protect_emulator.ciphertext import unwrap, wrap
@@ -20,7 +20,7 @@ def test_generated_data_key_comes_back(customer) -> None:
     """Wrap without plaintext makes 32 fresh bytes, and unwrap returns exactly these."""
     key = customer.root_key()
     first, second = customer.act(key, "wrap").json, customer.act(key, "wrap", {}).json
-    assert 32 == len(base64.b64decode(first["plaintext"]))
+    assert len(base64.b64decode(first["plaintext"])) == 32
     assert first["plaintext"] != second["plaintext"]
     opened = customer.act(key, "unwrap", {"ciphertext": first["ciphertext"]})
     assert {"plaintext": first["plaintext"], "keyVersion": first["keyVersion"]} == opened.json
@@ -31,15 +31,15 @@ def test_given_data_key_comes_back(customer) -> None:
     key = customer.root_key()
     wrapped = customer.wrap(key, plaintext=DEK)
     assert {"ciphertext", "keyVersion"} == set(wrapped)
-    assert DEK == customer.act(key, "unwrap", {"ciphertext": wrapped["ciphertext"]}).json["plaintext"]
+    assert customer.act(key, "unwrap", {"ciphertext": wrapped["ciphertext"]}).json["plaintext"] == DEK
 
 
 def test_bodies_are_flat_and_typed_as_vendor(customer) -> None:
     """Wrap answers without an envelope, as a vendor media type, and echoes the correlation id."""
     key = customer.root_key()
     reply = customer.call("POST", f"/keys/{key}/actions/wrap", {}, Correlation_Id="abc-1")
-    assert "application/vnd.ibm.kms.key_action+json" == reply.headers["Content-Type"]
-    assert "abc-1" == reply.headers["Correlation-Id"]
+    assert reply.headers["Content-Type"] == "application/vnd.ibm.kms.key_action+json"
+    assert reply.headers["Correlation-Id"] == "abc-1"
     assert {"plaintext", "ciphertext", "keyVersion"} == set(reply.json)
 
 
@@ -49,15 +49,15 @@ def test_old_spelling_of_actions(customer, action: str) -> None:
     key = customer.root_key()
     ciphertext = customer.wrap(key)["ciphertext"]
     reply = customer.call("POST", f"/keys/{key}?action={action}", {"ciphertext": ciphertext})
-    assert 200 == reply.status
-    assert 1 == customer.emulator.counts()[action] - (action == "wrap")
+    assert reply.status == 200
+    assert customer.emulator.counts()[action] - (action == "wrap") == 1
 
 
 def test_unknown_action_is_refused(customer) -> None:
     """?action= takes only the actions of the old form; sync is not one of them."""
     key = customer.root_key()
     for query in ("?action=sync", "?action=explode", ""):
-        assert (400, "INVALID_QUERY_PARAM_ERR") == customer.call("POST", f"/keys/{key}{query}").outcome
+        assert customer.call("POST", f"/keys/{key}{query}").outcome == (400, "INVALID_QUERY_PARAM_ERR")
 
 
 def test_ciphertext_looks_like_key_protects(customer) -> None:
@@ -65,7 +65,7 @@ def test_ciphertext_looks_like_key_protects(customer) -> None:
     key = customer.root_key()
     wrapped = customer.wrap(key)
     opened = json.loads(base64.b64decode(wrapped["ciphertext"]))
-    assert ["ciphertext", "iv", "version", "handle"] == list(opened)
+    assert list(opened) == ["ciphertext", "iv", "version", "handle"]
     assert wrapped["keyVersion"]["id"] == opened["handle"]
 
 
@@ -94,10 +94,10 @@ def test_rotation_shows_in_unwrap_and_rewrap(customer) -> None:
     """After a rotation unwrap also returns the data key under the newest version; rewrap never discloses it."""
     key = customer.root_key()
     old = customer.wrap(key, plaintext=DEK, aad=["ctx"])
-    assert 204 == customer.act(key, "rotate").status
+    assert customer.act(key, "rotate").status == 204
     body = {"ciphertext": old["ciphertext"], "aad": ["ctx"]}
     opened = customer.act(key, "unwrap", body).json
-    assert DEK == opened["plaintext"]
+    assert opened["plaintext"] == DEK
     assert old["keyVersion"] == opened["keyVersion"]
     current = customer.call("GET", f"/keys/{key}/metadata").resource["keyVersion"]["id"]
     assert current == opened["rewrappedKeyVersion"]["id"] != old["keyVersion"]["id"]
@@ -114,7 +114,7 @@ def test_retired_versions_keep_unwrapping(customer) -> None:
     first = customer.wrap(key, plaintext=DEK)
     for _ in range(3):
         customer.emulator.rotate(key, ignore_timing=True)
-    assert DEK == customer.act(key, "unwrap", {"ciphertext": first["ciphertext"]}).json["plaintext"]
+    assert customer.act(key, "unwrap", {"ciphertext": first["ciphertext"]}).json["plaintext"] == DEK
     listed = customer.call("GET", f"/keys/{key}/versions?totalCount=true").json
     assert 4 == listed["metadata"]["totalCount"] == len(listed["resources"])
     assert first["keyVersion"]["id"] == listed["resources"][-1]["id"] == key
@@ -127,14 +127,14 @@ def test_another_key_cannot_unwrap(customer) -> None:
     one, other = customer.root_key(), customer.root_key()
     ciphertext = customer.wrap(one)["ciphertext"]
     for action in ("unwrap", "rewrap"):
-        assert UNPROCESSABLE == customer.act(other, action, {"ciphertext": ciphertext}).outcome
+        assert customer.act(other, action, {"ciphertext": ciphertext}).outcome == UNPROCESSABLE
 
 
 def test_same_imported_material_unwraps(customer) -> None:
     """Two root keys with the same imported material open each other's ciphertexts, as in Key Protect."""
     one, other = (customer.root_key(payload=DEK) for _ in range(2))
     ciphertext = customer.wrap(one, plaintext=DEK)["ciphertext"]
-    assert DEK == customer.act(other, "unwrap", {"ciphertext": ciphertext}).json["plaintext"]
+    assert customer.act(other, "unwrap", {"ciphertext": ciphertext}).json["plaintext"] == DEK
 
 
 @pytest.mark.parametrize("path", ["alias", "percent"])
@@ -143,7 +143,7 @@ def test_ids_aliases_and_percent_encoding(customer, path: str) -> None:
     key = customer.root_key(aliases=["my-alias"])
     name = "my-alias" if path == "alias" else "".join(f"%{ord(c):02x}" for c in key)
     assert key == customer.call("GET", f"/keys/{name}/metadata").resource["id"]
-    assert 200 == customer.call("POST", f"/keys/{name}/actions/wrap").status
+    assert customer.call("POST", f"/keys/{name}/actions/wrap").status == 200
 
 
 BAD_BODIES = {
@@ -174,18 +174,18 @@ def test_standard_key_does_not_wrap(customer) -> None:
     key = customer.root_key(extractable=True)
     for action in ("wrap", "unwrap", "rewrap"):
         body = {"ciphertext": DEK}
-        assert (400, "KEY_ROOT_REQ_ERR") == customer.act(key, action, body).outcome
+        assert customer.act(key, action, body).outcome == (400, "KEY_ROOT_REQ_ERR")
 
 
 def test_unknown_key_is_not_found(customer) -> None:
     """An id that does not exist is 404 KEY_NOT_FOUND_ERR for whoever may use the instance."""
-    assert (404, "KEY_NOT_FOUND_ERR") == customer.act("nobody", "wrap").outcome
+    assert customer.act("nobody", "wrap").outcome == (404, "KEY_NOT_FOUND_ERR")
 
 
 def test_error_body(customer) -> None:
     """An error carries the envelope, errorMsg, and reasons with code, message, status and moreInfo."""
     reply = customer.act("nobody", "wrap")
-    assert "application/vnd.ibm.kms.error+json" == reply.json["metadata"]["collectionType"]
+    assert reply.json["metadata"]["collectionType"] == "application/vnd.ibm.kms.error+json"
     assert reply.resource["errorMsg"].startswith("Not Found")
     assert {"code", "message", "status", "moreInfo"} == set(reply.resource["reasons"][0])
 
@@ -194,6 +194,7 @@ def a_key() -> Key:
     return Key("k", "i", "n", extractable=False, created=0, created_by="", versions=[Version("k", 0, bytes(32))])
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 10_000), replacement=st.sampled_from("ABZabz019+/="))
 def test_any_changed_character_is_refused(position: int, replacement: str) -> None:
     """No character of a ciphertext can be changed without being noticed."""
@@ -205,6 +206,7 @@ def test_any_changed_character_is_refused(position: int, replacement: str) -> No
             unwrap(a_key(), changed, ["a"])
 
 
+@settings(deadline=None)
 @given(noise=st.one_of(st.text(), st.recursive(st.integers() | st.text() | st.none(), st.lists).map(json.dumps)))
 def test_noise_is_refused(noise: str) -> None:
     """Whatever is not a ciphertext of ours is UNPROCESSABLE, never an internal error."""
@@ -213,6 +215,7 @@ def test_noise_is_refused(noise: str) -> None:
             unwrap(a_key(), text, [])
 
 
+@settings(deadline=None)
 @given(plaintext=st.binary(min_size=1, max_size=100), aad=st.lists(st.text(max_size=5), max_size=4))
 def test_round_trip(plaintext: bytes, aad: list[str]) -> None:
     """Whatever was wrapped with some AAD unwraps with it, and with no other list."""

@@ -16,6 +16,7 @@ from key_protect_emulator.errors import ControlError, KeyProtectError
 from key_protect_emulator.faults import fault_from
 from key_protect_emulator.http import control_iam, control_keys
 from key_protect_emulator.http.control_call import Body, ControlCall
+from key_protect_emulator.http.exchange import report
 
 Handler = Callable[[ControlCall], Body]
 PREFIX: Final = "/emulator"
@@ -40,6 +41,8 @@ def _endpoint(backend: Backend, handler: Handler) -> Callable[[web.Request], Awa
             return _json({"error": error.message}, error.status)
         except KeyProtectError as error:
             return _json({"error": error.message, "code": error.code}, error.status)
+        except Exception as error:  # noqa: BLE001 -- even a fault of ours answers in JSON
+            return _json({"error": report(error)}, 500)
         return _json(answer if answer is not None else {})
 
     return endpoint
@@ -94,10 +97,13 @@ def move_clock(call: ControlCall) -> Body:
     advance, epoch = call.number("advance_seconds"), call.number("set_epoch")
     if (advance is None) == (epoch is None):
         raise ControlError(400, "give either advance_seconds or set_epoch")
-    if advance is not None:
-        call.backend.clock.advance(advance)
-    if epoch is not None:
-        call.backend.clock.set(epoch)
+    try:
+        if advance is not None:
+            call.backend.clock.advance(advance)
+        if epoch is not None:
+            call.backend.clock.set(epoch)
+    except ValueError as error:
+        raise ControlError(400, str(error)) from error
     return get_clock(call)
 
 

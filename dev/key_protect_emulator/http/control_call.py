@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from key_protect_emulator.backend import Backend
 from key_protect_emulator.errors import ControlError
 from key_protect_emulator.keys import Key
-from key_protect_emulator.world import Account, Instance, ServiceIdentity, World
+from key_protect_emulator.world import Account, Identity, Instance, World
 
 # What a control handler answers; None is an empty object.
 Body: TypeAlias = dict[str, Any] | None
@@ -67,7 +67,7 @@ class ControlCall:
             raise ControlError(404, "no such instance")
         return self.world.instances[id_]
 
-    def identity(self, id_: str) -> ServiceIdentity:
+    def identity(self, id_: str) -> Identity:
         found = self.world.identities.get(id_.removeprefix("iam-"))
         if found is None:
             raise ControlError(404, "no such service ID or trusted profile")

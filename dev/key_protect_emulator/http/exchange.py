@@ -79,10 +79,16 @@ def _performed(backend: Backend, perform: Perform, asker: Asker) -> Answer:
     return answer
 
 
-def _broken(error: Exception) -> Answer:
-    # Where, not what: values in a traceback's message could be secrets.
+def report(error: Exception) -> str:
+    """Say on stderr where it went wrong; not with what: values could be secrets."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    print(f"internal error: {type(error).__name__} in {frame.name}, line {frame.lineno}", file=sys.stderr)
+    text = f"internal error: {type(error).__name__} in {frame.name}, line {frame.lineno}"
+    print(text, file=sys.stderr)
+    return text
+
+
+def _broken(error: Exception) -> Answer:
+    report(error)
     return enveloped("error", [{"errorMsg": "Internal Server Error"}], 500)
 
 

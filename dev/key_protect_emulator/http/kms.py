@@ -61,7 +61,10 @@ def _unknown(backend: Backend) -> Endpoint:
 
 
 async def _serve(backend: Backend, request: web.Request, route: Route) -> web.StreamResponse:
-    body = await request.read()
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return await exchange(backend, request, route.operation, None, _too_large)
     instance, key = _addressed(backend, request)
 
     def perform(asker: Asker) -> Answer:
@@ -73,6 +76,10 @@ async def _serve(backend: Backend, request: web.Request, route: Route) -> web.St
         return answer
 
     return await exchange(backend, request, route.operation, key.id if instance and key else None, perform)
+
+
+def _too_large(_: Asker) -> Answer:
+    raise plain(413, "The body is too large")
 
 
 def _addressed(backend: Backend, request: web.Request) -> tuple[Instance | None, Key | None]:

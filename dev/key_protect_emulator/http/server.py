@@ -1,5 +1,7 @@
 """The application: Key Protect, IAM and the control API on one port."""
 
+from urllib.parse import parse_qsl
+
 from aiohttp import web
 
 from key_protect_emulator.backend import Backend
@@ -21,7 +23,8 @@ def application(backend: Backend) -> web.Application:
 
 def _add_iam(app: web.Application, backend: Backend) -> None:
     async def token(request: web.Request) -> web.StreamResponse:
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        raw = await request.read()  # whatever its content type says: a form is all that makes sense here
+        form = dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True))
 
         def perform(asker: Asker) -> Answer:
             if not form:
