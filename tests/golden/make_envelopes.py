@@ -129,10 +129,7 @@ def refused() -> list[dict[str, Any]]:
     return [
         *(vector(name, "tampered", found, context=asker) for name, found, asker in tampered),
         *(vector(name, "context-mismatch", text, context=asker) for name, asker in mismatched),
-        *(
-            vector(f"another {next(iter(to))}", "endpoint-changed", text, context=moved(**to))
-            for to in changes
-        ),
+        *(vector(f"another {next(iter(to))}", "endpoint-changed", text, context=moved(**to)) for to in changes),
         vector("a later format", "newer-format", again(text, typ="openscale-byok.v2")),
         vector("a much later format", "newer-format", again(text, typ="openscale-byok.v12", more=[1])),
     ]
@@ -183,13 +180,9 @@ def malformed() -> list[dict[str, Any]]:
         "header-with-bom": printed(b"\xef\xbb\xbf" + raw, text),
         "header-in-utf16": printed(raw.decode().encode("utf-16"), text),
         "header-with-spaces": printed(json.dumps(header, sort_keys=True).encode(), text),
-        "header-unsorted": printed(
-            json.dumps(dict(reversed(header.items())), separators=(",", ":")).encode(), text
-        ),
+        "header-unsorted": printed(json.dumps(dict(reversed(header.items())), separators=(",", ":")).encode(), text),
         "header-twice-the-same": printed(raw[:-1] + b',"wk":"AAAA"}', text),
-        "header-escaped": printed(
-            json.dumps(escaped, sort_keys=True, separators=(",", ":")).encode(), accented
-        ),
+        "header-escaped": printed(json.dumps(escaped, sort_keys=True, separators=(",", ":")).encode(), accented),
         "header-with-lone-surrogate": printed(raw.replace(b"credit-risk", b"\\ud800"), text),
         "header-nested-deeply": printed(b"[" * 20_000, text),
         "header-number-too-long": printed(b"1" * 5_000, text),

@@ -101,8 +101,7 @@ def test_sealing_again_gives_the_same_bytes_as_the_vector():
     written = parse(vector["envelope"])
     key = DataKey(raw(GOLDEN["dataKey"]))
     assert (
-        seal(raw(vector["secret"]), key, context_of(vector), written.wrapped, written.token.nonce)
-        == vector["envelope"]
+        seal(raw(vector["secret"]), key, context_of(vector), written.wrapped, written.token.nonce) == vector["envelope"]
     )
 
 
@@ -192,12 +191,16 @@ def test_another_data_key_opens_nothing():
     assert outcome(SEALED, key=other) is Reason.TAMPERED
 
 
+def test_an_envelope_under_a_key_that_it_does_not_name():
+    """What verifies under a key but names another is `Tampered`: the named id is what retirement counts on."""
+    header = json.loads(raw(SEALED.split(".")[0])) | {"kid": DataKey(bytes(32)).id}
+    assert outcome(jwe.encrypt(header, KEY.aead, bytes(12), SECRET)) is Reason.TAMPERED
+
+
 def test_joserfc_opens_it():
     """An independent JOSE library opens our envelope with the data key alone (first of two)."""
     registry = joserfc_jwe.JWERegistry(algorithms=["dir", "A256GCM"], strict_check_header=False)
-    found = joserfc_jwe.decrypt_compact(
-        SEALED, joserfc_jwk.OctKey.import_key(KEY.reveal()), registry=registry
-    )
+    found = joserfc_jwe.decrypt_compact(SEALED, joserfc_jwk.OctKey.import_key(KEY.reveal()), registry=registry)
     assert found.plaintext == SECRET
     assert found.protected["kid"] == KEY.id
 
@@ -254,9 +257,7 @@ JSON = st.recursive(
 
 @settings(max_examples=400)
 @given(
-    text=st.text()
-    | st.text(alphabet=ALPHABET + "..=+/ \n")
-    | st.from_regex(r"[\w-]*\.\.[\w-]{16}\.[\w-]*\.[\w-]{22}")
+    text=st.text() | st.text(alphabet=ALPHABET + "..=+/ \n") | st.from_regex(r"[\w-]*\.\.[\w-]{16}\.[\w-]*\.[\w-]{22}")
 )
 def test_arbitrary_text_is_only_ever_refused(text):
     """The parser meets any text with a refusal, never with another exception."""
@@ -265,9 +266,7 @@ def test_arbitrary_text_is_only_ever_refused(text):
 
 @settings(max_examples=400)
 @given(
-    edits=st.lists(
-        st.tuples(st.integers(0), st.integers(0, 40), st.text(ALPHABET + ".=\n", max_size=8)), max_size=4
-    )
+    edits=st.lists(st.tuples(st.integers(0), st.integers(0, 40), st.text(ALPHABET + ".=\n", max_size=8)), max_size=4)
 )
 def test_mutated_envelopes_are_only_ever_refused(edits):
     """Cuts and insertions anywhere in a genuine envelope are refused, or print as they were read."""
@@ -279,12 +278,8 @@ def test_mutated_envelopes_are_only_ever_refused(edits):
 
 @settings(max_examples=400)
 @given(
-    changes=st.dictionaries(
-        st.sampled_from(["alg", "enc", "typ", "kid", "ctx", "rk", "wk", "crit"]), JSON, max_size=3
-    ),
-    context=st.dictionaries(
-        st.sampled_from(["instance", "name", "field", "endpoint", "uid"]), JSON, max_size=2
-    ),
+    changes=st.dictionaries(st.sampled_from(["alg", "enc", "typ", "kid", "ctx", "rk", "wk", "crit"]), JSON, max_size=3),
+    context=st.dictionaries(st.sampled_from(["instance", "name", "field", "endpoint", "uid"]), JSON, max_size=2),
     endpoint=st.dictionaries(st.sampled_from(["type", "host", "port", "database", "tls"]), JSON, max_size=2),
 )
 def test_any_header_is_only_ever_refused(changes, context, endpoint):

@@ -9,9 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    "name", ["operator/__init__.py", "operator/__init__.pyi", "operator.py", "operator.pyi"]
-)
+@pytest.mark.parametrize("name", ["operator/__init__.py", "operator/__init__.pyi", "operator.py", "operator.pyi"])
 def test_nothing_shadows_the_standard_library(name):
     """`operator` stays the standard library's: there is no module of that name in the repository's root."""
     assert not (ROOT / name).exists()

@@ -107,9 +107,7 @@ def test_every_kind_fits_a_last_applied_annotation():
     assert all(len(text) < 60_000 for text in schema.files().values())
 
 
-@pytest.mark.parametrize(
-    "name", sorted({*schema.files(), *(path.name for path in (ROOT / "crds").iterdir())})
-)
+@pytest.mark.parametrize("name", sorted({*schema.files(), *(path.name for path in (ROOT / "crds").iterdir())}))
 def test_files_are_what_the_models_say(name):
     """The files that people apply are those that the models generate: none differs, lacks or is left over."""
     path = ROOT / "crds" / name
@@ -132,9 +130,7 @@ def test_the_command_prints_and_writes(tmp_path):
     """`crds print` and `crds write` give all kinds from the package alone, in any working directory."""
     shown = CliRunner().invoke(command, ["print"], catch_exceptions=False)
     assert list(yaml.safe_load_all(shown.output)) == schema.crds()
-    done = CliRunner().invoke(
-        command, ["write", "--directory", str(tmp_path / "new")], catch_exceptions=False
-    )
+    done = CliRunner().invoke(command, ["write", "--directory", str(tmp_path / "new")], catch_exceptions=False)
     assert done.exit_code == 0
     assert {path.name: path.read_text("utf-8") for path in (tmp_path / "new").iterdir()} == schema.files()
 
