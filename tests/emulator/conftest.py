@@ -15,7 +15,6 @@ import pytest
 from key_protect_emulator.control import Emulator, Instance
 
 APIKEY = "urn:ibm:params:oauth:grant-type:apikey"
-CONFORMANCE = pytest.StashKey[bool]()
 
 
 @dataclass(frozen=True)
@@ -124,16 +123,19 @@ def wire() -> SimpleNamespace:
 # -- IBM's own suite sleeps for a minute: it starts with the first test of this tier and is asked last.
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    last = [item for item in items if "ibm_suite" in getattr(item, "fixturenames", ())]
-    config.stash[CONFORMANCE] = bool(last)
+def _asks_ibm(item: pytest.Item) -> bool:
+    return "ibm_suite" in getattr(item, "fixturenames", ())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    last = [item for item in items if _asks_ibm(item)]
     items[:] = [item for item in items if item not in last] + last
 
 
 @pytest.fixture(scope="session")
 def ibm_suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Any]]:
     """The outcome of IBM's suite, once it is there."""
-    module = next(item.module for item in request.session.items if "ibm_suite" in item.fixturenames)
+    module = next(item.module for item in request.session.items if _asks_ibm(item))
     folder = tmp_path_factory.mktemp("ibm-suite")
     with ThreadPoolExecutor(1) as threads:
         yield threads.submit(module.run_ibm_suite, folder)
@@ -141,5 +143,5 @@ def ibm_suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session", autouse=True)
 def _ibm_suite_early(request: pytest.FixtureRequest) -> None:
-    if request.config.stash.get(CONFORMANCE, False):
+    if any(_asks_ibm(item) for item in request.session.items):
         request.getfixturevalue("ibm_suite")
