@@ -20,6 +20,12 @@ def broken(view: View, sealable: Sealable) -> Refused | None:
     return None if unproven(view, sealable) else view.note(sealable).broken
 
 
+def doubtful(view: View, sealable: Sealable) -> bool:
+    """Whether its stuck mark names a data key unknown to this view, which then is old until it was read again."""
+    mark = sealable.stuck_under
+    return mark is not None and view.properties.find(mark) is None and view.note(sealable).mark_read != mark
+
+
 def source_due(view: View, sealable: Sealable) -> bool:
     """Whether its source may be looked at now: a changed spec is looked at once at once."""
     note = view.note(sealable)
@@ -97,7 +103,10 @@ def needed(view: View, binding: RootKeyBinding) -> bool:
     choice = choose(view)
     if choice.binding is not None and choice.binding.metadata.uid == binding.metadata.uid:
         return True
-    if choice.binding is not None and choice.binding.root_key == binding.root_key:
+    other = choice.binding
+    if other is not None and other.root_key == binding.root_key and not other.metadata.deleting:
+        # One that is being deleted itself is never a ground to let another go: under `Forbid` two writers
+        # could each release one of the two.
         return False
     if any(entry.root_key == binding.root_key for entry in view.properties.data_keys):
         return True

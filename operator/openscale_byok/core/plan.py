@@ -112,8 +112,18 @@ def rewrap(view: View) -> Step | None:
 
 
 def recover(view: View) -> Step | None:
-    """An envelope that names an unknown key means first of all that this view is old."""
-    return _batch(view, Recover, (s for s, st in _standings(view) if st is Standing.UNKNOWN and unproven(view, s)))
+    """An envelope or a mark that names an unknown key means first of all that this view is old."""
+    active = view.properties.active
+    opens = active is not None and active.id not in view.closed
+    return _batch(
+        view,
+        Recover,
+        (
+            s
+            for s, st in _standings(view)
+            if findings.doubtful(view, s) or (opens and st is Standing.UNKNOWN and unproven(view, s))
+        ),
+    )
 
 
 def verify(view: View) -> Step | None:
@@ -220,10 +230,10 @@ CHAIN: tuple[Check, ...] = (
     rebuild,
     mint,
     rewrap,
+    recover,
     verify,
     confirm,
     seal,
-    recover,
     report_progress,
     re_encrypt,
     mark_stuck,

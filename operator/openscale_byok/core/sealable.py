@@ -127,6 +127,8 @@ class Note:
     """The envelope's text that this process wrote or opened, or tried to open with its data key."""
     broken: Refused | None = None
     """Why the envelope that was judged does not open although its data key does."""
+    mark_read: str = ""
+    """A stuck mark that names an unknown data key even after the instance was read again: a former Active one."""
     source_trouble: ByokError | None = None
     """What the last look at the source found wrong; `Missing` included."""
     source_looked: int = -1

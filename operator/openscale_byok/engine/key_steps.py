@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from openscale_byok.core.findings import retirable
+from openscale_byok.core.findings import needed, retirable
 from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap
 from openscale_byok.core.view import choose
@@ -41,25 +41,31 @@ async def let_go(context: Context, scope: Scope, step: LetGo) -> None:
     await _unhold(context, scope, step.instance)
 
 
-async def release(context: Context, scope: Scope, step: Release) -> None:
-    """Let a binding go.
+async def release(context: Context, scope: Scope, step: Release, rival: str) -> None:
+    """Let a binding go: decided anew on a fresh instance and a list of bindings that begins after it.
 
     The instance is written first. A writer that decided before the deletion to mint under this root key
     now fails its compare-and-swap; without this write it could still record a data key under a root key
-    whose owner believes it to be free.
+    whose owner believes it to be free. The finalizer comes off only the very binding that was listed: one
+    re-created under its name has another resourceVersion.
     """
+    binding: RootKeyBinding | None = step.binding
     if step.instance is not None:
-        properties = step.instance.properties
-        await _write(context, scope, step.instance, {"releases": properties.releases + 1})
-    await _unhold(context, scope, step.binding)
-    context.data_keys.drop(step.binding.metadata.uid)
-    log.info("released", binding=step.binding.metadata.name, namespace=scope.key[0], root_key=step.binding.root_key)
-    await context.store.announce(
-        step.binding.KIND,
-        step.binding.metadata,
-        Reason.RELEASED,
-        f"nothing needs root key {step.binding.root_key}",
-    )
+        instance = await _read(context, scope)
+        listing = await context.store.bindings(*scope.key)
+        scope.list_bindings(listing.version, listing.items)
+        binding = next((b for b in listing.items if b.metadata.uid == step.binding.metadata.uid), None)
+        if binding is None:
+            return
+        if not binding.metadata.deleting or needed(scope.view(context.clock.monotonic(), rival), binding):
+            raise Changed(Reason.CHANGED_MEANWHILE, "the binding is needed again by now")
+        await _write(context, scope, instance, {"releases": instance.properties.releases + 1})
+    assert binding is not None  # noqa: S101 -- either the step's own, or found above
+    await _unhold(context, scope, binding)
+    context.data_keys.drop(binding.metadata.uid)
+    log.info("released", binding=binding.metadata.name, namespace=scope.key[0], root_key=binding.root_key)
+    text = f"nothing needs root key {binding.root_key}"
+    await context.store.announce(binding.KIND, binding.metadata, Reason.RELEASED, text)
 
 
 async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:

@@ -1,6 +1,7 @@
 """A keyed queue: many wakes of one key are one pass, and no key is ever worked on twice at a time."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 Key = tuple[str, str]
@@ -52,10 +53,8 @@ class KeyedQueue:
     async def _serve(self, key: Key, event: asyncio.Event) -> None:
         after: float | None = None
         while self._woken.get(key) is event:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), after)
-            except TimeoutError:
-                pass
             event.clear()
             async with self._slots:
                 after = await self._run(key)

@@ -118,7 +118,7 @@ class Engine:
             case steps.LetGo():
                 await key_steps.let_go(context, scope, step)
             case steps.Release():
-                await key_steps.release(context, scope, step)
+                await key_steps.release(context, scope, step, view.rival)
             case steps.Rebuild():
                 await key_steps.rebuild(context, scope, step)
             case steps.Mint():

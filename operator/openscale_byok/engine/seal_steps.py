@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, merged
-from openscale_byok.core.sealable import NO_NOTE, Sealable
+from openscale_byok.core.sealable import NO_NOTE, Sealable, Standing
 from openscale_byok.core.source import Source, password
 from openscale_byok.core.steps import Batch, Confirm, MarkStuck, Recover, ReEncrypt, Seal, Verify
 from openscale_byok.crypto import envelope as envelopes
@@ -106,9 +106,12 @@ class SealSteps:
         self._scope.see_instance(instance)
         if known is None or instance.metadata.version > known.metadata.version:
             return  # my view was old: plan anew
+        for sealable in step.sealables:
+            self._scope.note(sealable, mark_read=sealable.stuck_under or "")
+        lost = Recover(tuple(s for s in step.sealables if s.standing(instance.properties) is Standing.UNKNOWN))
         active = await self._active()
         if active is not None:
-            await self._each(step, lambda s: self._recover_one(s, *active))
+            await self._each(lost, lambda s: self._recover_one(s, *active))
 
     async def mark_stuck(self, step: MarkStuck) -> None:
         """Write down under which Active key these could not be opened."""
