@@ -6,9 +6,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from local_cluster import Cluster
 from openscale_byok.resources import GROUP, KINDS
+
+# Time limits of single examples say more about who shares the machine than about the code.
+settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared-machine")
 
 ROOT = Path(__file__).parents[1]
 _numbers = count(1)
