@@ -1,0 +1,60 @@
+"""What the tests of the chart share: values for every switch."""
+
+from typing import Any
+
+import pytest
+
+EVERYTHING: dict[str, Any] = {
+    "fullnameOverride": "byok",
+    "image": {"digest": "sha256:" + "0" * 64},
+    "imagePullSecrets": [{"name": "registry"}],
+    "serviceAccount": {"name": "byok-operator", "annotations": {"a": "b"}},
+    "secretAccess": {"namespaces": ["team-a", "team-b"]},
+    "trustedProfiles": {"enabled": True, "serviceAccounts": ["kp"]},
+    "settings": {
+        "globalKeySecret": "the-key",
+        "iamUrl": "http://iam.example.com",
+        "keyProtectUrl": "https://private.example.com",
+        "allowedEndpoints": ["https://kp.example.com"],
+        "allowedRootKeys": {"team-a": ["crn:v1:<&>"], "*": []},
+        "keyPollSeconds": 0.5,
+        "sourceRefreshSeconds": 86400,
+        "writesInFlight": 256,
+        "instancesAtOnce": 1,
+        "logLevel": "debug",
+    },
+    "extraEnv": [
+        {"name": "TZ", "value": "UTC"},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    ],
+    "podAnnotations": {"example.com/a": "1"},
+    "podLabels": {"example.com/l": "1", "app.kubernetes.io/name": "another"},
+    "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "system-cluster-critical",
+}
+SWITCHES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "everything": EVERYTHING,
+    "no CRDs": {"crds": {"enabled": False}},
+    "CRDs not kept": {"crds": {"keep": False}},
+    "no ServiceAccount": {"serviceAccount": {"create": False}},
+    "no rights": {"rbac": {"create": False}},
+    "Secrets everywhere": {"secretAccess": {"clusterWide": True}, "trustedProfiles": {"enabled": True}},
+    "no user roles": {"userRoles": dict.fromkeys(("aggregateToView", "aggregateToEdit", "aggregateToAdmin"), False)},
+    "no kinds for edit": {"userRoles": {"editKinds": []}},
+    "as a dependency": {"global": {"a": 1}, "enabled": True},
+    "no nodeSelector": {"nodeSelector": None},
+}
+
+
+@pytest.fixture(params=list(SWITCHES))
+def values(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """One after the other: the default, and each switch."""
+    return SWITCHES[request.param]
+
+
+@pytest.fixture
+def everything() -> dict[str, Any]:
+    """Each value set to something else than its default."""
+    return EVERYTHING

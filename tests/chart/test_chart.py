@@ -1,0 +1,126 @@
+"""The chart as Helm's own engine renders it: objects that Kubernetes knows, the same ones each time."""
+
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import kubernetes_validate
+import pytest
+import yaml
+
+from openscale_byok.resources import KINDS, schema
+from stage import chart, generate
+
+ROOT = Path(__file__).parents[2]
+OLDEST, NEWEST = "1.32", kubernetes_validate.latest_version()
+
+
+class _Strict(yaml.SafeLoader):
+    """YAML in which a key may be there once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key is there twice: {sorted(keys)}"
+        return super().construct_mapping(node, deep)
+
+
+def test_helm_finds_nothing_to_warn_of(values):
+    """`helm lint --strict` has neither an error nor a warning, whatever is switched on."""
+    report = helm_python.lint(chart.CHART, values, strict=True, kube_version=f"v{NEWEST}")
+    assert report["errors"] == []
+    assert [found["error"] for found in report["messages"] if found["severity"] > 1] == []
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_every_object_is_one_that_kubernetes_knows(values, version):
+    """Each object has the fields of its kind and no other, in the oldest and in the newest Kubernetes."""
+    for document in chart.render(values):
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_no_key_is_there_twice(values):
+    """A key that is there twice in YAML is refused by some and halved by others: no template writes one."""
+    for path, text in chart.texts(values).items():
+        if path.endswith(".yaml"):
+            list(yaml.load_all(text, Loader=_Strict))
+
+
+def test_the_same_values_give_the_same_text(values):
+    """Nothing random, no clock, no look at a cluster: Argo CD would see a difference for ever."""
+    assert chart.texts(values) == chart.texts(values)
+
+
+def test_names_are_unique_and_labelled(values):
+    """No two objects are the same one, and each carries the recommended labels."""
+    documents = chart.render(values)
+    keys = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in documents]
+    assert len(keys) == len(set(keys))
+    for document in documents:
+        labels = {name for name in document["metadata"]["labels"] if name.startswith("app.kubernetes.io/")}
+        assert labels == {
+            f"app.kubernetes.io/{name}"
+            for name in ("name", "instance", "version", "component", "part-of", "managed-by")
+        }
+        assert document["metadata"]["labels"]["helm.sh/chart"] == "openscale-byok-0.1.0"
+
+
+def test_two_releases_share_no_name_but_the_crds():
+    """Names follow from the release, so one release cannot take over what another one made."""
+
+    def names(release: str) -> set[tuple[str, str]]:
+        found = chart.render({"crds": {"enabled": False}}, release=release)
+        return {(one["kind"], one["metadata"]["name"]) for one in found}
+
+    assert not names("one") & names("two")
+
+
+def test_the_default_is_complete():
+    """The default renders the CRDs, the operator, its rights and the roles of users, and nothing else."""
+    counted: dict[str, int] = {}
+    for document in chart.render({}):
+        counted[document["kind"]] = counted.get(document["kind"], 0) + 1
+    assert counted == {
+        "CustomResourceDefinition": 3,
+        "Deployment": 1,
+        "ServiceAccount": 1,
+        "ClusterRole": 4,
+        "ClusterRoleBinding": 1,
+        "Role": 1,
+        "RoleBinding": 1,
+    }
+
+
+def test_generated_files_are_as_the_models_make_them():
+    """`make generate` would change nothing: crds/ and the chart's copies follow from the models."""
+    assert [str(path) for path, text in generate.files().items() if (ROOT / path).read_text() != text] == []
+    on_disk = {path.name for path in (ROOT / generate.CHART_CRDS).iterdir()}
+    assert on_disk == {f"{kind.PLURAL}.yaml" for kind in KINDS}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_chart_installs_the_same_crds(keep):
+    """Rendered CRDs are those of crds/, apart from Helm's labels and its word to keep them."""
+    documents = chart.render({"crds": {"keep": keep}})
+    rendered = {one["metadata"]["name"]: one for one in documents if one["kind"] == "CustomResourceDefinition"}
+    for expected in schema.crds():
+        found = rendered.pop(expected["metadata"]["name"])
+        annotations = found["metadata"].get("annotations", {})
+        assert annotations == ({"helm.sh/resource-policy": "keep"} if keep else {})
+        assert found | {"metadata": {"name": found["metadata"]["name"]}} == expected
+    assert rendered == {}
+
+
+def test_braces_in_a_description_stay_text():
+    """A model's text may hold two braces: Helm does not take them for a template."""
+    text = generate._template("a: x\nmetadata:\n  name: n\nb: '{{ .Release.Name }}'\n")
+    assert "b: '{{ \"{{\" }} .Release.Name }}'" in text
+
+
+def test_generating_writes_only_what_differs(tmp_path):
+    """A second run writes nothing; a file that was edited is written anew."""
+    texts = {Path("a", "b.yaml"): "1\n", Path("c.yaml"): "2\n"}
+    assert generate.write(tmp_path, texts) == list(texts)
+    assert generate.write(tmp_path, texts) == []
+    (tmp_path / "c.yaml").write_text("edited")
+    assert generate.write(tmp_path, texts) == [Path("c.yaml")]
+    assert (tmp_path / "c.yaml").read_text() == "2\n"

@@ -1,0 +1,136 @@
+"""The operator's pod: restricted, alone, with its token where clients look for it, and each setting once."""
+
+import json
+import re
+from typing import Any
+
+import helm_python
+import pytest
+
+from openscale_byok.shell.settings import Settings
+from stage import chart
+
+
+def _deployment(values: dict[str, Any]) -> dict[str, Any]:
+    (found,) = [one for one in chart.render(values) if one["kind"] == "Deployment"]
+    return found
+
+
+def _pod(values: dict[str, Any]) -> dict[str, Any]:
+    return _deployment(values)["spec"]["template"]["spec"]
+
+
+def test_the_pod_is_restricted(values):
+    """What Pod Security's level `restricted` asks for, and a root file system that cannot be written."""
+    pod = _pod(values)
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
+    assert {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]} == {"projected", "emptyDir"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert "ports" not in container
+
+
+def test_the_token_is_where_clients_look_for_it(values):
+    """One container has the token, at the usual path, though it is not mounted automatically."""
+    pod = _pod(values)
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    accounts = [one for one in chart.render(values) if one["kind"] == "ServiceAccount"]
+    assert all(account["automountServiceAccountToken"] is False for account in accounts)
+    (container,) = pod["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts == {"kube-api-access": "/var/run/secrets/kubernetes.io/serviceaccount", "tmp": "/tmp"}  # noqa: S108
+    (token,) = [volume["projected"] for volume in pod["volumes"] if "projected" in volume]
+    paths = {"token": "serviceAccountToken", "ca.crt": "configMap", "namespace": "downwardAPI"}
+    assert token["defaultMode"] == 0o444
+    for path, source in zip(paths, token["sources"], strict=True):
+        entry = source[paths[path]]
+        assert [entry["path"]] == [path] if "path" in entry else [item["path"] for item in entry["items"]] == [path]
+
+
+def test_there_is_one_writer():
+    """One replica that goes before the next one comes, with time to end what is under way."""
+    spec = _deployment({})["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == 20
+    assert spec["template"]["spec"]["containers"][0]["args"] == ["run"]
+
+
+def test_the_selector_finds_the_pod_and_never_changes(values):
+    """A Deployment's selector is immutable: it holds no version, and no value of the user's may break it."""
+    spec = _deployment(values)["spec"]
+    selector = spec["selector"]["matchLabels"]
+    assert set(selector) == {f"app.kubernetes.io/{name}" for name in ("name", "instance", "component")}
+    assert selector.items() <= spec["template"]["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ({}, "ghcr.io/openscale-byok/openscale-byok:0.1.0"),
+        ({"repository": "registry.example.com:5000/byok", "tag": "1.2.3"}, "registry.example.com:5000/byok:1.2.3"),
+        ({"tag": "1.2.3", "digest": "sha256:" + "a" * 64}, "ghcr.io/openscale-byok/openscale-byok@sha256:" + "a" * 64),
+    ],
+)
+def test_a_digest_decides_over_a_tag(image, expected):
+    """Without a tag it is the chart's appVersion; with a digest it is the digest."""
+    assert _pod({"image": image})["containers"][0]["image"] == expected
+
+
+def test_values_for_the_pod_arrive_there(everything):
+    """Annotations, labels, scheduling, pull secrets and the account are those that were given."""
+    metadata, pod = _deployment(everything)["spec"]["template"]["metadata"], _pod(everything)
+    assert metadata["annotations"] == everything["podAnnotations"]
+    assert metadata["labels"]["example.com/l"] == "1"
+    assert pod["serviceAccountName"] == "byok-operator"
+    for name in ("imagePullSecrets", "tolerations", "affinity", "priorityClassName"):
+        assert pod[name] == everything[name]
+    assert pod["containers"][0]["env"][-2:] == everything["extraEnv"]
+    assert "nodeSelector" not in _pod({"nodeSelector": None})
+    assert _pod({"serviceAccount": {"create": False}})["serviceAccountName"] == "default"
+
+
+def _settings(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for entry in _pod(values)["containers"][0]["env"]:
+        if "value" in entry:
+            monkeypatch.setenv(entry["name"], entry["value"])
+    return Settings()
+
+
+def test_the_defaults_are_the_operators_own(monkeypatch):
+    """An operator in the chart's default environment has the settings of one without any."""
+    assert _settings({}, monkeypatch) == Settings.model_construct()
+
+
+def test_every_setting_arrives(everything, monkeypatch):
+    """Each value of the settings is read by the operator as it was given."""
+    found = _settings(everything, monkeypatch)
+    given = everything["settings"]
+    assert found.trusted_profiles is True
+    for name, value in given.items():
+        snake = re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)
+        read = json.loads(json.dumps(getattr(found, snake)))
+        assert read == value, name
+
+
+def test_each_setting_is_a_variable_once(values):
+    """The environment holds every setting of the operator and no other, and none is there twice."""
+    (container,) = _pod(values)["containers"]
+    names = [entry["name"] for entry in container["env"]]
+    assert len(names) == len(set(names))
+    ours = {name for name in names if name.startswith("OPENSCALE_BYOK_")}
+    assert ours == {f"OPENSCALE_BYOK_{name.upper()}" for name in Settings.model_fields}
+    assert container["env"][0]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+
+
+@pytest.mark.parametrize("name", ["OPENSCALE_BYOK_LOG_LEVEL", "OPENSCALE_BYOK_NAMESPACE", "TZ"])
+def test_no_variable_may_be_there_twice(name):
+    """Server-side apply refuses a duplicate; which one counts is nobody's guess."""
+    values = {"extraEnv": [{"name": "TZ", "value": "UTC"}, {"name": name, "value": "x"}]}
+    with pytest.raises(helm_python.HelmRenderError, match=f"extraEnv: {name} is set already"):
+        chart.render(values)

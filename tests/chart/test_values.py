@@ -1,0 +1,180 @@
+"""The values: refused by name where they are wrong, documented one by one; and what Helm says once it has them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import pytest
+import yaml
+
+from openscale_byok.shell.settings import Settings
+from stage import chart
+
+ROOT = Path(__file__).parents[2]
+VALUES = yaml.safe_load((chart.CHART / "values.yaml").read_text())
+SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text())
+FOR_PARENTS = {"global", "enabled"}
+"""Values that Helm hands to a chart that is a dependency: the schema lets them through, nothing uses them."""
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Each value by its path. What is passed on as it is (a security context) counts as one."""
+    found = {}
+    for name, value in values.items():
+        node = SCHEMA
+        for part in f"{prefix}{name}".split("."):
+            node = node["properties"][part]
+        if isinstance(value, dict) and "properties" in node and name not in ("resources", "affinity"):
+            found |= _leaves(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"setings": {}}, "'setings' not allowed"),
+    ({"watchNamespaces": ["a"]}, "'watchNamespaces' not allowed"),
+    ({"replicas": 2}, "'replicas' not allowed"),
+    ({"crds": {"kept": True}}, "'kept' not allowed"),
+    ({"crds": {"enabled": "yes"}}, "/crds/enabled"),
+    ({"image": {"tag": 1.0}}, "/image/tag"),
+    ({"image": {"tag": "a b"}}, "/image/tag"),
+    ({"image": {"digest": "sha256:abc"}}, "/image/digest"),
+    ({"image": {"repository": "example.com/byok@sha256:0"}}, "/image/repository"),
+    ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
+    ({"imagePullSecrets": ["registry"]}, "/imagePullSecrets/0"),
+    ({"fullnameOverride": "Not-A-Name"}, "/fullnameOverride"),
+    ({"serviceAccount": {"annotations": {"a": 1}}}, "/serviceAccount/annotations/a"),
+    ({"secretAccess": {"namespaces": "team-a"}}, "/secretAccess/namespaces"),
+    ({"secretAccess": {"namespaces": ["team-a", "team-a"]}}, "/secretAccess/namespaces"),
+    ({"secretAccess": {"namespaces": ["*"]}}, "/secretAccess/namespaces/0"),
+    ({"trustedProfiles": True}, "/trustedProfiles"),
+    ({"userRoles": {"editKinds": ["secrets"]}}, "/userRoles/editKinds/0"),
+    ({"settings": {"globalKeySecret": ""}}, "/settings/globalKeySecret"),
+    ({"settings": {"globalKeySecret": "a, b"}}, "/settings/globalKeySecret"),
+    ({"settings": {"iamUrl": "iam.cloud.ibm.com"}}, "/settings/iamUrl"),
+    ({"settings": {"keyProtectUrl": "ftp://x"}}, "/settings/keyProtectUrl"),
+    ({"settings": {"allowedEndpoints": "https://kp.example.com"}}, "/settings/allowedEndpoints"),
+    ({"settings": {"allowedRootKeys": {"team-a": "crn:v1:"}}}, "/settings/allowedRootKeys/team-a"),
+    ({"settings": {"allowedRootKeys": {"Team A": []}}}, "'Team A' not allowed"),
+    ({"settings": {"allowedRootKeys": {"*": [""]}}}, "/settings/allowedRootKeys"),
+    ({"settings": {"keyPollSeconds": 0}}, "/settings/keyPollSeconds"),
+    ({"settings": {"writesInFlight": 1.5}}, "/settings/writesInFlight"),
+    ({"settings": {"logLevel": "INFO"}}, "/settings/logLevel"),
+    ({"extraEnv": [{"name": "A"}]}, "/extraEnv/0"),
+    ({"extraEnv": [{"name": "A", "value": 1}]}, "/extraEnv/0/value"),
+    ({"resources": {"limit": {}}}, "'limit' not allowed"),
+    ({"nodeSelector": {"a": True}}, "/nodeSelector/a"),
+    ({"tolerations": [{"effect": "NoExecution"}]}, "/tolerations/0/effect"),
+    ({"affinity": {"podAfinity": {}}}, "'podAfinity' not allowed"),
+]
+
+
+@pytest.mark.parametrize(("values", "where"), REFUSED, ids=[json.dumps(values) for values, _ in REFUSED])
+def test_a_wrong_value_is_refused_by_name(values, where):
+    """A typing error, a wrong type or a value out of bounds stops the installation and names the field."""
+    with pytest.raises(helm_python.HelmValuesError) as refused:
+        chart.render(values)
+    assert where in str(refused.value)
+
+
+def test_no_group_takes_what_it_does_not_know():
+    """Each object of the schema says what may be in it, but for those that Kubernetes defines."""
+    free = []
+
+    def look(path: str, node: dict[str, Any]) -> None:
+        if node.get("type") == "object" and "additionalProperties" not in node:
+            free.append(path)
+        for name, below in node.get("properties", {}).items():
+            look(f"{path}.{name}".lstrip("."), below)
+        if "items" in node:
+            look(f"{path}[]", node["items"])
+
+    look("", SCHEMA)
+    assert free == [
+        "global",
+        "extraEnv[].valueFrom",
+        "resources.claims[]",
+        "podSecurityContext",
+        "securityContext",
+        "affinity.nodeAffinity",
+        "affinity.podAffinity",
+        "affinity.podAntiAffinity",
+    ]
+
+
+def test_the_schema_has_the_bounds_of_the_operator():
+    """What the schema lets through the operator takes: the same bounds on each side."""
+    bounds = {"minimum", "maximum"}
+    settings = Settings.model_json_schema()["properties"]
+    for name, found in SCHEMA["properties"]["settings"]["properties"].items():
+        snake = re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)
+        of_operator = {key: value for key, value in settings[snake].items() if key in bounds}
+        assert {key: value for key, value in found.items() if key in bounds} == of_operator, name
+        if "enum" in found:
+            assert settings[snake]["pattern"] == f"^({'|'.join(found['enum'])})$"
+
+
+def test_schema_and_values_have_the_same_names():
+    """Every value has a default to read and every name of the schema is one of them."""
+
+    def names(node: dict[str, Any], values: dict[str, Any], path: str) -> None:
+        assert set(node["properties"]) - (set() if path else FOR_PARENTS) == set(values), path
+        for name, value in values.items():
+            below = node["properties"][name]
+            if isinstance(value, dict) and "properties" in below and name not in ("resources", "affinity"):
+                names(below, value, f"{path}.{name}")
+
+    names(SCHEMA, VALUES, "")
+
+
+def test_every_value_is_documented():
+    """README.md's table has each value with its default, in the order of values.yaml, and no other."""
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]*)` \| (.+) \|$", (chart.CHART / "README.md").read_text(), re.MULTILINE)
+    documented = {name: yaml.safe_load(default) for name, default, _ in rows}
+    assert list(documented.items()) == list(_leaves(VALUES).items())
+    assert len(rows) == len(documented)
+
+
+def test_the_chart_says_what_it_is():
+    """Chart.yaml is complete; its versions are the package's; Kubernetes is new enough for selectableFields."""
+    found = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert (found["version"], found["appVersion"]) == (version[1], version[1])
+    assert (found["apiVersion"], found["type"], found["kubeVersion"]) == ("v2", "application", ">=1.32.0-0")
+    assert all(found[name] for name in ("name", "description", "home", "sources", "keywords", "maintainers"))
+
+
+def _notes(values: dict[str, Any]) -> str:
+    return chart.texts(values, namespace="ns", release="r")["openscale-byok/templates/NOTES.txt"]
+
+
+def test_the_notes_tell_the_next_two_commands():
+    """After an installation one reads how to wait for it, how to look at it, and what to back up."""
+    text = _notes({"secretAccess": {"namespaces": ["team-a"]}})
+    assert "kubectl --namespace ns rollout status deployment/r-openscale-byok\n" in text
+    assert "kubectl get openscale --all-namespaces\n" in text
+    assert "ns/openscale-byok-global-key" in text
+    assert "WARNING" not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        ({}, "may read the Secrets of no namespace"),
+        ({"secretAccess": {"clusterWide": True}}, "may get and delete any Secret"),
+        ({"crds": {"keep": False}}, "crds.keep is off"),
+        ({"trustedProfiles": {"enabled": True}}, "tokens of every ServiceAccount"),
+        ({"settings": {"iamUrl": "http://iam.example.com"}}, "in the clear"),
+        ({"settings": {"keyProtectUrl": "http://kp.example.com"}}, "in the clear"),
+    ],
+)
+def test_the_notes_warn(values, warning):
+    """Who widens what the operator may do, or narrows what protects them, is told so once."""
+    granted = {"secretAccess": {"namespaces": ["team-a"]}} if values else {}
+    text = _notes(granted | values)
+    assert text.count("WARNING") == 1
+    assert warning in text
