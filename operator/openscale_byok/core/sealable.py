@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from openscale_byok.crypto import envelope as envelopes
-from openscale_byok.crypto.envelope import Context, Envelope
+from openscale_byok.crypto.envelope import Context, Endpoint, Envelope
 from openscale_byok.errors import ByokError, Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import (
+    PASSWORD_FIELD,
     Condition,
     DataMart,
     Meta,
@@ -90,7 +91,15 @@ class Sealable:
 
 def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
     """A data mart as something to seal. A stored envelope that is not its own becomes its flaw."""
-    context = mart.context(service_instance_id)
+    at = mart.spec.database
+    context = Context(
+        instance=service_instance_id,
+        kind=mart.KIND,
+        namespace=mart.metadata.namespace,
+        name=mart.metadata.name,
+        field=PASSWORD_FIELD,
+        endpoint=Endpoint(at.type, at.host, at.port, at.name, at.username),
+    )
     stored = mart.status.sealed_password
     envelope, flaw = None, None
     if stored is not None:

@@ -4,6 +4,7 @@ Each takes a slice. An object that changed meanwhile is left alone and looked at
 that is gone is forgotten.
 """
 
+import asyncio
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ class SealSteps:
         self._context = context
         self._scope = scope
         self._others = others
+        self._reads: dict[str, asyncio.Task[Source]] = {}
         self.relist = False
 
     # Steps --------------------------------------------------------------------------------------------
@@ -98,6 +100,7 @@ class SealSteps:
             await self._store(sealable, entry, key, secret, envelope.context, {})
 
         await self._each(step, one)
+        log.info("re-encrypted", instance=self._scope.key[1], namespace=self._scope.key[0], data_key=entry.id[:8])
 
     async def recover(self, step: Recover) -> None:
         """An unknown data key: look again; then the source; then the envelope's own wrapped key."""
@@ -143,7 +146,7 @@ class SealSteps:
         """Read the source *after* the object: the other way round an old password could overwrite a newer one."""
         ref, namespace = sealable.source_ref, sealable.meta.namespace
         try:
-            source = await self._context.sources.read(namespace, ref.name)
+            source = await self._read_once(namespace, ref.name)
             secret = password(source, ref)
         except Missing:
             text = f"spec.database.password.secretRef: Secret {ref.name} does not exist in this namespace (yet)"
@@ -154,6 +157,13 @@ class SealSteps:
             self._looked(sealable, None)
             return secret, source
         return None, None
+
+    async def _read_once(self, namespace: str, name: str) -> Source:
+        """One read of a Secret serves the whole slice: all of its objects were read before the step began."""
+        read = self._reads.get(name)
+        if read is None:
+            read = self._reads[name] = asyncio.ensure_future(self._context.sources.read(namespace, name))
+        return await asyncio.shield(read)
 
     def _already(self, sealable: Sealable, secret: bytes, source: Source, key: DataKey) -> bool:
         """Whether just this is sealed already, under Active, for the endpoint of now."""

@@ -22,6 +22,7 @@ from openscale_byok.resources.binding import BindingStatus, Role, RootKeyBinding
 from openscale_byok.resources.crn import RootKeyCRN
 from openscale_byok.resources.datamart import (
     MAX_PASSWORD_BYTES,
+    PASSWORD_FIELD,
     DataMart,
     DataMartStatus,
     SealedPassword,
@@ -47,7 +48,7 @@ KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ..
 
 __all__ = [
     "API_VERSION", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS",
-    "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PROPERTIES_FORMAT", "VERSION", "BindingStatus", "Condition",
+    "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT", "VERSION", "BindingStatus", "Condition",
     "Credentials", "DataKeyEntry", "DataMart", "DataMartStatus", "InstanceStatus", "Meta",
     "OpenScaleInstance", "Properties", "Protection", "Resource", "Role", "RootKeyBinding", "RootKeyCRN",
     "SealedPassword", "SealedSource", "SecretKeyRef", "Secrets", "Status", "TrustedProfile",

@@ -4,7 +4,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from openscale_byok.crypto.envelope import Context, Endpoint
 from openscale_byok.resources.base import READY, InstanceRef, Model, Resource, SecretKeyRef, Status, immutable
 
 MAX_PASSWORD_BYTES = 4_096
@@ -145,18 +144,6 @@ class DataMart(Resource):
     def instance_key(self) -> tuple[str, str]:
         """Namespace and name of the instance."""
         return self.metadata.namespace, self.spec.instance_ref.name
-
-    def context(self, service_instance_id: str) -> Context:
-        """What its password is and where it may go, from what this object says."""
-        at = self.spec.database
-        return Context(
-            instance=service_instance_id,
-            kind=self.KIND,
-            namespace=self.metadata.namespace,
-            name=self.metadata.name,
-            field=PASSWORD_FIELD,
-            endpoint=Endpoint(at.type, at.host, at.port, at.name, at.username),
-        )
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> "DataMart":
