@@ -1,0 +1,46 @@
+# Thin aliases: everything is in Python modules that run without make, once the environment is there.
+# `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PY := .venv/bin/python
+STAMP := .venv/.ready
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements/dev.txt pyproject.toml dev/bootstrap.sh
+	@sh dev/bootstrap.sh
+
+setup: $(STAMP) ## Make the virtual environment .venv from the locked requirements.
+
+demo: $(STAMP) ## Tell the whole story on a real API server, prove each step, end. KILL_EVERY=seconds kills the operator meanwhile.
+	@$(PY) -m demo --datamarts $(or $(DATAMARTS),500) --kill-every $(or $(KILL_EVERY),0)
+
+test: $(STAMP) ## Run all tests. ARGS="-k name" narrows them down.
+	@$(PY) -m pytest $(ARGS)
+
+up: $(STAMP) ## Start cluster, Key Protect, PostgreSQL and operator, leave them running, write .dev/env.
+	@$(PY) -m stage.up
+
+down: $(STAMP) ## End what `make up` started, and remove it.
+	@$(PY) -m stage.down
+
+bench: $(STAMP) ## Measure re-encryption beside the floor. N=10000 for more data marts.
+	@$(PY) benchmarks/reencrypt.py --datamarts $(or $(N),2000)
+
+lint: $(STAMP) ## Check format, style, types, layers and generated files.
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache
+	@$(PY) -m stage.generate --check
+
+generate: $(STAMP) ## Write the CRDs, and the chart's copies of them, from the models.
+	@$(PY) -m stage.generate
+
+lock: ## Resolve the requirements anew (needs uv).
+	@$(PY) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q pyproject.toml -o requirements/runtime.txt
+	@$(PY) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q pyproject.toml --group dev -o requirements/dev.txt
+
+clean: ## Remove the virtual environment and what was left in .dev (after `make down`).
+	@rm -rf .venv .dev
+
+.PHONY: help setup demo test up down bench lint generate lock clean
