@@ -46,6 +46,11 @@ class Opener:
         self._global = global_key
         self._unwrapped: dict[str, bytes] = {}
 
+    @property
+    def data_keys(self) -> Sequence[bytes]:
+        """Every data key that was unwrapped so far: what must be found nowhere."""
+        return list(self._unwrapped.values())
+
     def open_all(self, instance: Object, marts: Sequence[Object]) -> Proof:
         """Open the password of each data mart with the data keys that the instance's properties record."""
         proof = Proof()

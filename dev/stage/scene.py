@@ -13,7 +13,9 @@ from typing import Any
 
 from key_protect_emulator.control import Emulator
 from local_cluster import Cluster, audit
+from stage import api as direct
 from stage import chart, manifests
+from stage.api import Api
 from stage.operator_process import Operator
 from stage.postgres import PostgreSQL
 from stage.postgres import run as run_postgres
@@ -48,6 +50,7 @@ class Scene:
     folder: Path
     postgres: PostgreSQL | None
     operator_user: str
+    api: Api
 
     # kubectl ------------------------------------------------------------------------------------------
 
@@ -129,6 +132,7 @@ def raise_scene(  # noqa: PLR0913 -- what may be left out or changed
     audited: bool = True,
     settings: Mapping[str, str] | None = None,
     values: Mapping[str, Any] | None = None,
+    cluster: Cluster | None = None,
 ) -> Iterator[Scene]:
     """Start everything; end everything with the block. Nothing is left behind, not even after a kill.
 
@@ -139,21 +143,24 @@ def raise_scene(  # noqa: PLR0913 -- what may be left out or changed
         audited: whether API writes are to be counted.
         settings: of the operator, besides the endpoints.
         values: of the chart, whose rights the operator gets.
+        cluster: one that runs already and serves our kinds; it goes on afterwards.
     """
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="openscale-stage-")))
-        say("starting a Kubernetes API server (etcd, kube-apiserver, kube-controller-manager)")
-        cluster = stack.enter_context(Cluster.start(audit=audited, say=say))
+        if cluster is None:
+            say("starting a Kubernetes API server (etcd, kube-apiserver, kube-controller-manager)")
+            cluster = stack.enter_context(Cluster.start(audit=audited, say=say))
+            say("applying the CRDs")
+            cluster.kubectl("apply", "-k", str(ROOT / "crds"))
+            cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         say("starting Key Protect and IAM (the emulator)")
         emulator = stack.enter_context(Emulator.start(folder / "key-protect.json"))
         database = None
         if postgres:
             say("starting PostgreSQL")
             database = stack.enter_context(run_postgres())
-        say("applying the CRDs and the rights that the chart renders")
-        cluster.kubectl("apply", "-k", str(ROOT / "crds"))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        say("applying the rights that the chart renders")
         kubeconfig = install_rights(cluster, folder, values or {})
         say("starting the operator")
         named = {"IAM_URL": emulator.iam_url, "KEY_PROTECT_URL": emulator.url, "NAMESPACE": NAMESPACE}
@@ -162,7 +169,8 @@ def raise_scene(  # noqa: PLR0913 -- what may be left out or changed
         stack.callback(operator.stop)
         operator.start()
         user = f"system:serviceaccount:{NAMESPACE}:openscale-byok"
-        yield Scene(cluster, emulator, operator, folder, database, user)
+        api = stack.enter_context(direct.connect(cluster, folder))
+        yield Scene(cluster, emulator, operator, folder, database, user, api)
 
 
 def install_rights(cluster: Cluster, folder: Path, values: Mapping[str, Any]) -> Path:

@@ -1,0 +1,80 @@
+"""One scene for all tests about the operator: real API server, real HTTP Key Protect, the operator as a process.
+
+At a team's end its namespace is deleted in whatever state the test left it, and at the session's end every one
+of them must be gone: a namespace never hangs.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from local_cluster import Cluster
+from openscale_byok.resources import KINDS
+from stage.scene import Scene, raise_scene
+from stage.team import Team, Vault
+
+POLL_SECONDS = 0.5
+SOURCE_REFRESH_SECONDS = 2
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def vault() -> Vault:
+    """The session's secrets."""
+    return Vault()
+
+
+@pytest.fixture(scope="session")
+def scene(crds: Cluster, vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Everything that runs, without PostgreSQL. At its end: no secret in the log, no namespace that hangs."""
+    settings = {"KEY_POLL_SECONDS": str(POLL_SECONDS), "SOURCE_REFRESH_SECONDS": str(SOURCE_REFRESH_SECONDS)}
+    folder = tmp_path_factory.mktemp("s")
+    with raise_scene(cluster=crds, folder=folder, postgres=False, settings=settings) as raised:
+        yield raised
+        if crds.has_controller_manager:
+            raised.until(
+                lambda: not _teams(raised), "every team's namespace is gone, whatever state it was left in", 45
+            )
+        assert raised.operator.is_alive
+        assert raised.operator.stop() == 0
+        vault.look("the operator's log", raised.operator.log.read_text())
+        assert not [line for line in raised.operator.lines() if line.get("error")], "an exception was logged"
+        assert not vault.leaks
+
+
+def _teams(scene: Scene) -> list[str]:
+    names = [found["metadata"]["name"] for found in scene.api.list("Namespace")]
+    return [name for name in names if name.startswith("team-")]
+
+
+@pytest.fixture(scope="session")
+def beacon(scene: Scene, vault: Vault) -> Iterator[str]:
+    """A binding that nothing ever happens to. Its polls tell the tests that time went by for the operator."""
+    team = _new_team(scene, vault, "team-beacon")
+    (key,) = team.root_keys()
+    team.instance()
+    team.bind("a", key)
+    team.until_protected(key)
+    yield key
+    scene.api.delete("Namespace", "", team.namespace)
+
+
+@pytest.fixture
+def team(scene: Scene, vault: Vault, beacon: str) -> Iterator[Team]:
+    """A team of this test's own."""
+    found = _new_team(scene, vault, f"team-{next(_numbers)}", beacon)
+    yield found
+    scene.emulator.clear_faults()
+    if not scene.operator.is_alive:
+        scene.operator.start()
+    for kind in (*(k.KIND for k in KINDS), "Event"):
+        for item in scene.api.list(kind, found.namespace):
+            where = f"{found.namespace}: {kind} {item['metadata']['name']}"
+            vault.look(where, str({part: value for part, value in item.items() if part != "spec"}))
+    scene.api.delete("Namespace", "", found.namespace)
+
+
+def _new_team(scene: Scene, vault: Vault, name: str, beacon: str = "") -> Team:
+    scene.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return Team(scene, vault, name, beacon)
