@@ -1,0 +1,190 @@
+"""The chart's rights on a real API server: what its authorizer allows the operator, and what it does not.
+
+That each right is needed shows in the tests that run the operator with a token of these rights.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from local_cluster import Cluster
+from openscale_byok.resources import GROUP
+from stage import chart
+
+KINDS = ("datamarts", "openscaleinstances", "rootkeybindings")
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+SECRET = "openscale-byok-global-key"
+
+Question = tuple[str, str, str, str, str]
+"""Verb, group, resource (with its subresource), namespace ('': all of them), name ('': any)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the rights are: the operator's namespace, one that grants, one that does not."""
+
+    cluster: Cluster
+    own: str
+    granting: str
+    other: str
+
+    @property
+    def user(self) -> str:
+        """The operator, as the API server knows it."""
+        return f"system:serviceaccount:{self.own}:{self.account}"
+
+    @property
+    def account(self) -> str:
+        """Its ServiceAccount."""
+        return f"{self.own}-openscale-byok"
+
+    def values(self, *, trusted_profiles: bool = True) -> dict[str, object]:
+        """The chart's values."""
+        return {
+            "secretAccess": {"namespaces": [self.granting]},
+            "trustedProfiles": {"enabled": trusted_profiles, "serviceAccounts": ["kp"]},
+        }
+
+
+@pytest.fixture
+def place(crds: Cluster, namespace: str) -> Iterator[Place]:
+    """The rights that the chart renders, applied; taken away again at the end."""
+    found = Place(crds, namespace, f"{namespace}-granting", f"{namespace}-other")
+    documents = chart.rights(found.values(), namespace=namespace, release=namespace)
+    listing = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+    for name in (found.granting, found.other):
+        crds.kubectl("create", "namespace", name)
+    crds.kubectl("apply", "-f", "-", input=listing)
+    yield found
+    crds.kubectl("delete", "--wait=false", "-f", "-", input=listing)
+    crds.kubectl("delete", "namespace", found.granting, found.other, "--wait=false")
+
+
+def review(cluster: Cluster, user: str, questions: list[Question]) -> set[Question]:
+    """Ask the API server's authorizer all of them, as `kubectl auth can-i --as` asks one; those that are allowed."""
+    items = []
+    for verb, group, resource, namespace, name in questions:
+        plain, _, subresource = resource.partition("/")
+        attributes = {"verb": verb, "group": group, "resource": plain, "subresource": subresource}
+        spec = {
+            "user": user,
+            "groups": ["system:serviceaccounts", "system:authenticated"],
+            "resourceAttributes": attributes | {"namespace": namespace, "name": name},
+        }
+        items.append({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec})
+    listing = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    template = r'jsonpath={.status.allowed}{"\n"}'
+    answers = cluster.kubectl("create", "-f", "-", "-o", template, input=listing).stdout.split()
+    assert len(answers) == len(questions)
+    return {question for question, answer in zip(questions, answers, strict=True) if answer == "true"}
+
+
+def test_the_operator_may_do_this_and_nothing_else(place):
+    """Every verb on every resource that could matter, in each namespace and in all: allowed is only what is listed."""
+    resources = [(GROUP, kind + sub) for kind in KINDS for sub in ("", "/status", "/finalizers")]
+    resources += [("events.k8s.io", "events"), ("", "events"), ("", "secrets"), ("", "configmaps"), ("", "namespaces")]
+    resources += [("", "serviceaccounts"), ("rbac.authorization.k8s.io", "rolebindings")]
+    resources += [("apiextensions.k8s.io", "customresourcedefinitions"), ("coordination.k8s.io", "leases")]
+    namespaces = ("", place.own, place.granting, place.other)
+    questions = [
+        (verb, group, resource, namespace, "")
+        for (group, resource), verb, namespace in product(resources, VERBS, namespaces)
+    ]
+    named = [
+        (verb, "", resource, namespace, name)
+        for resource, names in (("secrets", (SECRET, "any")), ("serviceaccounts/token", ("kp", "any")))
+        for verb, namespace, name in product(VERBS, namespaces[1:], names)
+    ]
+    everywhere = {
+        "openscaleinstances": ("get", "list", "watch", "patch"),
+        "rootkeybindings": ("list", "watch", "patch"),
+        "datamarts": ("list", "watch"),
+    }
+    expected: set[Question] = {("create", "events.k8s.io", "events", namespace, "") for namespace in namespaces}
+    for kind, namespace in product(KINDS, namespaces):
+        expected |= {(verb, GROUP, kind, namespace, "") for verb in everywhere[kind]}
+        expected |= {("patch", GROUP, f"{kind}/status", namespace, "")}
+    expected |= {("create", "", "secrets", place.own, "")}
+    expected |= {("create", "", "secrets", place.own, name) for name in (SECRET, "any")}
+    expected |= {("get", "", "secrets", place.own, SECRET)}
+    expected |= {(verb, "", "secrets", place.granting, "") for verb in ("get", "delete")}
+    expected |= {(verb, "", "secrets", place.granting, name) for verb in ("get", "delete") for name in (SECRET, "any")}
+    expected |= {("create", "", "serviceaccounts/token", place.granting, "kp")}
+    assert review(place.cluster, place.user, questions + named) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (("patch", "datamarts.openscale.byok.dev", "--subresource=status"), "yes"),
+        (("patch", "datamarts.openscale.byok.dev"), "no"),
+        (("list", "secrets", "--all-namespaces"), "no"),
+        (("get", "secrets/openscale-byok-global-key"), "yes"),
+        (("get", "secrets/another"), "no"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_kubectl_says_the_same(place, arguments, answer):
+    """What a person would type to check it: `kubectl auth can-i … --as`, in the operator's namespace."""
+    command = ("auth", "can-i", *arguments, f"--as={place.user}", f"--namespace={place.own}")
+    assert place.cluster.kubectl(*command, check=False).stdout.strip() == answer
+
+
+def _as_operator(place: Place, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    token = place.cluster.token_for(place.own, place.account)
+    path = place.cluster.kubeconfig_for_token(token, tmp_path / "kubeconfig")
+    # kubectl takes the last --kubeconfig.
+    return place.cluster.kubectl(*arguments, f"--kubeconfig={path}", check=False)
+
+
+def test_a_token_of_the_account_has_these_rights(place, tmp_path):
+    """An operator outside of the cluster is the ServiceAccount: it sees our kinds, and no Secret but those granted."""
+    who = _as_operator(place, tmp_path, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
+    assert who.stdout == place.user, who.stderr
+    assert _as_operator(place, tmp_path, "get", "openscale", "--all-namespaces").returncode == 0
+    for namespace, word in ((place.granting, "NotFound"), (place.other, "Forbidden")):
+        answer = _as_operator(place, tmp_path, "get", "secret", "s", f"--namespace={namespace}")
+        assert f"({word})" in answer.stderr
+    assert "(Forbidden)" in _as_operator(place, tmp_path, "get", "secrets", f"--namespace={place.granting}").stderr
+
+
+def test_an_owner_grants_a_namespace_with_the_readmes_commands(place):
+    """README's two commands, run for a namespace that the chart does not name, grant it what the chart would."""
+    readme = (chart.CHART / "README.md").read_text().replace("\\\n", " ")
+    commands = [
+        line.split()[1:] for line in readme.splitlines() if line.startswith("kubectl --namespace team-a create")
+    ]
+    assert [command[3] for command in commands] == ["role", "rolebinding"]
+    for command in commands:
+        given = {"team-a": place.other, "--serviceaccount=openscale-byok:openscale-byok": ""}
+        words = [given.get(word, word) or f"--serviceaccount={place.own}:{place.account}" for word in command]
+        place.cluster.kubectl(*words)
+    questions: list[Question] = [(verb, "", "secrets", place.other, "") for verb in VERBS]
+    assert {question[0] for question in review(place.cluster, place.user, questions)} == {"get", "delete"}
+
+
+@pytest.mark.parametrize(("role", "written"), [("view", ()), ("edit", ("datamarts",)), ("admin", KINDS)])
+def test_people_have_what_kubernetes_own_roles_say(place, role, written):
+    """Someone with `edit` writes data marts and only reads bindings; `view` reads; `admin` writes; none a status."""
+    if not place.cluster.has_controller_manager:
+        pytest.skip("no controller-manager here: it is what puts aggregated roles together")
+    user = f"{role}-of-{place.other}"
+    place.cluster.kubectl(
+        "create", "rolebinding", role, f"--clusterrole={role}", f"--user={user}", f"--namespace={place.other}"
+    )
+    resources = [kind + sub for kind in KINDS for sub in ("", "/status")]
+    questions: list[Question] = [(verb, GROUP, one, place.other, "") for one in resources for verb in VERBS]
+    reads = {"get", "list", "watch"}
+    expected = {question for question in questions if question[2] in KINDS and question[0] in reads}
+    expected |= {question for question in questions if question[2] in written and question[0] not in reads}
+    deadline = time.monotonic() + 30
+    held = review(place.cluster, user, questions)
+    while held != expected and time.monotonic() < deadline:  # a controller puts the rules together
+        held = review(place.cluster, user, questions)
+    assert held == expected
