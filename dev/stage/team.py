@@ -79,12 +79,12 @@ class Team:
         """Create objects, as they come."""
         self.scene.api.create(*objects)
 
-    def instance(self, name: str = "prod", **spec: Any) -> None:
+    def instance(self, name: str = "prod", **spec: Any) -> None:  # noqa: ANN401 -- whatever its spec may hold
         """An instance whose bindings use the team's API key."""
         self.ids.setdefault(name, str(uuid.uuid4()))
         self.create(manifests.instance(self.namespace, name, self.ids[name], api_key_secret=API_KEY_SECRET, **spec))
 
-    def bind(self, name: str, crn: str, instance: str = "prod", **spec: Any) -> None:
+    def bind(self, name: str, crn: str, instance: str = "prod", **spec: Any) -> None:  # noqa: ANN401 -- as above
         """A binding."""
         self.create(manifests.binding(self.namespace, name, instance, crn, **spec))
 
@@ -101,7 +101,7 @@ class Team:
         self.create(manifests.secret(self.namespace, name, values, handover=handover))
 
     def marts(
-        self, *names: str, instance: str = "prod", handover: bool = False, sources: bool = True, **spec: Any
+        self, *names: str, instance: str = "prod", handover: bool = False, sources: bool = True, **spec: Any  # noqa: ANN401 -- as above
     ) -> None:
         """Data marts, each with a Secret of its own that holds a new password."""
         for name in names:
@@ -169,7 +169,7 @@ class Team:
 
     def until_settled(self) -> None:
         """Wait until the operator has written nothing here during three key polls."""
-        polls = self._polls()
+        since, polls = self._now(), self._polls()
 
         def quiet() -> bool:
             nonlocal since, polls
@@ -177,7 +177,6 @@ class Team:
                 since, polls = self._now(), self._polls()
             return self._polls() >= polls + 3
 
-        since = self._now()
         self.until(quiet, "the operator settles: no write during three polls", 30)
 
     def polled(self, more: int = 3) -> None:

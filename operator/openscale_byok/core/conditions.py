@@ -121,7 +121,7 @@ def of_sealable(view: View, sealable: Sealable, standing: Standing) -> tuple[Wan
     trouble = _sealable_trouble(view, sealable, standing)
     if trouble is None:
         return None
-    kept = sealable.envelope is not None
+    kept = sealable.envelope is not None and broken(view, sealable) is None
     sealed = Wanted("Sealed", "True" if kept else "False", Reason.SEALED if kept else trouble[0].reason)
     before = sealable.condition("SourceRemoved")
     source = (
