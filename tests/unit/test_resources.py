@@ -3,6 +3,7 @@
 import pytest
 from pydantic import SecretBytes, SecretStr, ValidationError
 
+from openscale_byok.core.sealable import from_datamart
 from openscale_byok.resources import KINDS, DataMart, Meta, OpenScaleInstance, Properties, RootKeyBinding, crn
 
 GUID = "00000000-1111-2222-3333-444444444444"
@@ -156,7 +157,7 @@ def test_data_keys_are_found_by_id_and_state():
 def test_a_context_is_what_the_object_says():
     """The context of a password names the object and its endpoint: TLS, schema and source are not in it."""
     mart = DataMart.of({"metadata": META, **OBJECTS[DataMart]})
-    found = mart.context(GUID)
+    found = from_datamart(mart, GUID).context
     assert (found.instance, found.kind, found.namespace, found.name) == (GUID, "DataMart", "team-a", "one")
     assert found.field == "spec.database.password"
     at = found.endpoint

@@ -85,6 +85,15 @@ def seal(secret: bytes, data_key: DataKey, context: Context, wrapped: Wrapped, n
     Raises:
         ValueError: the nonce has another length.
     """
+    return sealed(secret, data_key, context, wrapped, nonce).text
+
+
+def sealed(secret: bytes, data_key: DataKey, context: Context, wrapped: Wrapped, nonce: bytes) -> Envelope:
+    """Seal a secret, and keep what `parse` would make of the text: re-encryption of thousands saves that.
+
+    Raises:
+        ValueError: the nonce has another length.
+    """
     header = {
         "typ": TYP,
         "kid": data_key.id,
@@ -92,7 +101,8 @@ def seal(secret: bytes, data_key: DataKey, context: Context, wrapped: Wrapped, n
         "rk": wrapped.root_key,
         "wk": wrapped.ciphertext,
     }
-    return jwe.encrypt(header, data_key.aead, nonce, secret)
+    text, token = jwe.seal(header, data_key.aead, nonce, secret)
+    return Envelope(text, data_key.id, context, wrapped, token)
 
 
 def parse(text: str) -> Envelope:

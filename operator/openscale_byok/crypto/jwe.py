@@ -42,19 +42,27 @@ def canonical(header: Mapping[str, Any]) -> bytes:
 
 
 def encrypt(header: Mapping[str, Any], aead: AESGCM, nonce: bytes, plaintext: bytes) -> str:
-    """Seal under a key that is used directly. The nonce is random and never used twice with one key.
+    """Seal under a key that is used directly; see `seal`."""
+    return seal(header, aead, nonce, plaintext)[0]
 
-    With 96 random bits the chance of a repeat stays below 2^-32 for 2^32 messages under one key
-    (NIST SP 800-38D, section 8.3); an instance seals some thousands.
+
+def seal(header: Mapping[str, Any], aead: AESGCM, nonce: bytes, plaintext: bytes) -> tuple[str, Token]:
+    """Seal under a key that is used directly: the text, and what `parse` would make of it.
+
+    The nonce is random and never used twice with one key. With 96 random bits the chance of a repeat stays
+    below 2^-32 for 2^32 messages under one key (NIST SP 800-38D, section 8.3); an instance seals some
+    thousands.
 
     Raises:
         ValueError: the nonce does not have 12 bytes.
     """
     if len(nonce) != NONCE_BYTES:
         raise ValueError(f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}")
-    protected = b64url(canonical({"alg": "dir", "enc": "A256GCM", **header}))
+    full = {"alg": "dir", "enc": "A256GCM", **header}
+    protected = b64url(canonical(full))
     sealed = aead.encrypt(nonce, plaintext, protected.encode("ascii"))
-    return f"{protected}..{b64url(nonce)}.{b64url(sealed[:-TAG_BYTES])}.{b64url(sealed[-TAG_BYTES:])}"
+    text = f"{protected}..{b64url(nonce)}.{b64url(sealed[:-TAG_BYTES])}.{b64url(sealed[-TAG_BYTES:])}"
+    return text, Token(protected, full, nonce, sealed)
 
 
 def parse(text: str) -> Token:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from random import random
 from typing import Any, TypeVar
@@ -100,14 +100,25 @@ class Context:
             for _ in range(self.tuning.writes_in_flight):
                 group.create_task(serve())
 
-    async def write(self, scope: Scope, sealable: Sealable, status: dict[str, Any]) -> Sealable:
-        """Compare-and-swap a sealable's status; it as it is now stored."""
+    async def write(
+        self, scope: Scope, sealable: Sealable, status: dict[str, Any], after: Sealable | None = None
+    ) -> None:
+        """Compare-and-swap a sealable's status, and keep it as it is now stored.
+
+        Args:
+            scope: where it is kept.
+            sealable: as it was read.
+            status: to be merged.
+            after: the sealable that this makes, but for its metadata, where that is known.
+        """
         scope.in_flight.add(sealable.uid)
         try:
             raw = await self.store.patch_status(sealable.kind, sealable.meta, status)
-            stored = scope.sealable_of(raw)
-            scope.put(stored)
-            return stored
+            if after is None:
+                scope.put(scope.sealable_of(raw))
+            else:
+                version = {"resource_version": raw["metadata"]["resourceVersion"]}
+                scope.put(replace(after, meta=sealable.meta.model_copy(update=version)))
         finally:
             scope.landed(sealable.uid)
 

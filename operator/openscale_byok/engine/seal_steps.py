@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, merged
@@ -239,17 +240,19 @@ class SealSteps:
         origin: dict[str, Any] | None = None,
     ) -> None:
         wrapped = Wrapped(entry.root_key, entry.wrapped)
-        text = envelopes.seal(secret, key, bound_to, wrapped, secrets.token_bytes(NONCE_BYTES))
+        envelope = envelopes.sealed(secret, key, bound_to, wrapped, secrets.token_bytes(NONCE_BYTES))
         sealed: dict[str, Any] = {
             "dataKey": entry.id,
-            "envelope": text,
+            "envelope": envelope.text,
             "sealedTime": self._context.now_text(),
             "stuckUnder": None,
         }
         if origin is not None:
             sealed["source"] = origin
-        self._judge(sealable, text)
-        await self._context.write(self._scope, sealable, {"sealedPassword": sealed, **status})
+        self._judge(sealable, envelope.text)
+        # With nothing but the envelope changed, what is stored is known without reading it back.
+        after = None if status or origin is not None else replace(sealable, envelope=envelope, stuck_under=None)
+        await self._context.write(self._scope, sealable, {"sealedPassword": sealed, **status}, after)
 
     # Small things -------------------------------------------------------------------------------------
 
