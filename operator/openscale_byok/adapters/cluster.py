@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -37,6 +37,7 @@ FIELD_MANAGER = "openscale-byok"
 PAGE = 500
 TIMEOUT_SECONDS = 30.0
 _MERGE_PATCH = "application/merge-patch+json"
+T = TypeVar("T", OpenScaleInstance, RootKeyBinding, DataMart)
 _PLURAL = {kind.KIND: kind.PLURAL for kind in KINDS}
 
 
@@ -77,22 +78,22 @@ class Cluster:
 
     async def instance(self, namespace: str, name: str) -> OpenScaleInstance:
         """See `ports.Store`."""
-        return OpenScaleInstance.of(await self._call("GET", _path(OpenScaleInstance.PLURAL, namespace, name)))
+        return _parse(OpenScaleInstance, await self._call("GET", _path(OpenScaleInstance.PLURAL, namespace, name)))
 
     async def instances(self) -> Listing[OpenScaleInstance]:
         """See `ports.Store`."""
         version, items = await self._list(_path(OpenScaleInstance.PLURAL), "")
-        return Listing(version, tuple(OpenScaleInstance.of(raw) for raw in items))
+        return Listing(version, tuple(_parse(OpenScaleInstance, raw) for raw in items))
 
     async def bindings(self, namespace: str, instance: str) -> Listing[RootKeyBinding]:
         """See `ports.Store`."""
         version, items = await self._list(_path(RootKeyBinding.PLURAL, namespace), instance)
-        return Listing(version, tuple(RootKeyBinding.of(raw) for raw in items))
+        return Listing(version, tuple(_parse(RootKeyBinding, raw) for raw in items))
 
     async def datamarts(self, namespace: str, instance: str) -> Listing[DataMart]:
         """See `ports.Store`."""
         version, items = await self._list(_path(DataMart.PLURAL, namespace), instance)
-        return Listing(version, tuple(DataMart.of(raw) for raw in items))
+        return Listing(version, tuple(_parse(DataMart, raw) for raw in items))
 
     async def patch_status(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> dict[str, Any]:
         """See `ports.Store`."""
@@ -228,6 +229,20 @@ class Cluster:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = f"the API server cannot be reached ({type(error).__name__})"
             raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
+
+
+def _parse(kind: type[T], raw: dict[str, Any]) -> T:
+    """An object as its model.
+
+    One that does not fit keeps its instance waiting. Left out of a list, it could have the data key retired
+    that it still names.
+    """
+    try:
+        return kind.model_validate(raw)
+    except ValueError:
+        name = raw.get("metadata", {}).get("name", "")
+        text = f"{kind.__name__} {name}: not of the shape that its CRD demands; are the CRDs of this version applied?"
+        raise Refused(Reason.INVALID_OBJECT, text) from None
 
 
 def _error(status: int, path: str, secret: str, retry_after: float | None) -> Refused | Unavailable | Missing:

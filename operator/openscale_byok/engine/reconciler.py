@@ -1,7 +1,9 @@
 """One pass over one instance: observe, plan, execute the step, and plan again until nothing is left to do."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from openscale_byok.core import conditions, steps
@@ -13,7 +15,7 @@ from openscale_byok.engine import key_steps
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.key_poll import KeyPoll
 from openscale_byok.engine.queue import KeyedQueue
-from openscale_byok.engine.scope import Key, Scope
+from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, Scope, WentBack
 from openscale_byok.engine.seal_steps import SealSteps
 from openscale_byok.engine.world import World
 from openscale_byok.errors import ByokError, Changed, Missing
@@ -53,6 +55,19 @@ class Engine:
     # One pass -----------------------------------------------------------------------------------------
 
     async def _pass(self, key: Key) -> float | None:
+        """One step. A mistake of ours about one instance must not stop the others: it is named, and waits."""
+        try:
+            return await self._step(key)
+        except WentBack:
+            raise
+        except Exception as error:  # noqa: BLE001 -- see above; its text may quote anything, so it stays out
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(at.filename).name}:{at.lineno}"
+            log.error("unexpected", namespace=key[0], instance=key[1], error=type(error).__name__, where=where)
+            self.world.scope(key).listed = False
+            return LAST_RETRY_SECONDS
+
+    async def _step(self, key: Key) -> float | None:
         """One step, so that no instance keeps another waiting; zero asks for the next one at once."""
         scope = self.world.scope(key)
         try:

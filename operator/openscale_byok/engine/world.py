@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from openscale_byok.engine.context import log
 from openscale_byok.engine.scope import Key, Scope
 from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
 
@@ -22,7 +23,14 @@ class World:
         return found
 
     def see(self, kind: str, raw: dict[str, Any], *, gone: bool) -> None:
-        """Take in an event."""
+        """Take in an event. An object of another shape than its CRD demands is named, and left to the next list."""
+        try:
+            self._see(kind, raw, gone=gone)
+        except (ValueError, KeyError) as error:
+            name = raw.get("metadata", {}).get("name", "")
+            log.error("invalid object", kind=kind, name=name, error=type(error).__name__)
+
+    def _see(self, kind: str, raw: dict[str, Any], *, gone: bool) -> None:
         if kind == DataMart.KIND:
             # The most frequent event by far, and mostly the echo of our own write: no model is built before
             # the scope finds it to be news.
