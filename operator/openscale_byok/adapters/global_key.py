@@ -147,5 +147,5 @@ def version_of(ciphertext: str) -> str:
 
 def _lost(namespace: str, name: str, lost: Mapping[str, str]) -> Refused:
     some = ", ".join(f"{version[:8]} (named by {who})" for version, who in list(lost.items())[:5])
-    text = f"Secret {namespace}/{name}: these versions of the global key are missing: {some}; restore the Secret from a backup"
-    return Refused(Reason.GLOBAL_KEY_VERSION_MISSING, text)
+    text = f"these versions of the global key are missing: {some}; restore it from a backup"
+    return Refused(Reason.GLOBAL_KEY_VERSION_MISSING, f"Secret {namespace}/{name}: {text}")

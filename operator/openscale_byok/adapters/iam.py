@@ -97,7 +97,8 @@ class Iam:
         if answer.status != 200:
             code = answer.json.get("errorCode", "") if isinstance(answer.json, dict) else ""
             code = code if isinstance(code, str) and code.isalnum() and len(code) < 32 else ""
-            text = f"IAM refuses the credentials (status {answer.status}{f', {code}' if code else ''}); give a valid API key"
+            at = f"status {answer.status}{f', {code}' if code else ''}"
+            text = f"IAM refuses the credentials ({at}); give a valid API key"
             raise Refused(Reason.CREDENTIALS_REFUSED, text)
         try:
             token, life = str(answer.json["access_token"]), float(answer.json["expires_in"])

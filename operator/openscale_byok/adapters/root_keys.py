@@ -111,7 +111,7 @@ class RootKeyDirectory:
         if profile is None:
             raise Refused(Reason.CREDENTIALS_MISSING, "spec.credentials: set apiKeySecretRef or trustedProfile")
         if not self._policy.trusted_profiles:
-            text = "spec.credentials.trustedProfile: switched off in this operator; use apiKeySecretRef, or have it allowed"
+            text = "spec.credentials.trustedProfile: switched off in this operator; use apiKeySecretRef"
             raise Refused(Reason.TRUSTED_PROFILE_OFF, text)
         return _ProfileTokens(self._iam, self._accounts, namespace, profile.id, profile.service_account_name)
 
