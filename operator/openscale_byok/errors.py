@@ -12,13 +12,16 @@ class ByokError(Exception):
 
     Args:
         reason: the row of the table of reasons.
-        message: names the field and the cure; holds no secret.
+        message: names the field and the cure; holds no secret. It is the same each time that the same is found:
+            conditions show it, and one that differs would be written anew at every look.
+        trace: what the other side's support asks for, as a correlation id. Only logs show it.
     """
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, *, trace: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.trace = trace
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.reason.value}: {self.message})"

@@ -107,20 +107,21 @@ class KeyProtectKey:
         )
 
     def _refusal(self, answer: Answer) -> Refused:
-        at = f" (correlation id {answer.correlation_id})" if _plain(answer.correlation_id) else ""
+        trace = answer.correlation_id if _plain(answer.correlation_id) else ""
         if answer.status == 404:
-            text = f"rootKey.crn: Key Protect does not know this key in this instance, or it was purged{at}"
-            return Refused(Reason.KEY_NOT_FOUND, text)
+            text = "rootKey.crn: Key Protect does not know this key in this instance, or it was purged"
+            return Refused(Reason.KEY_NOT_FOUND, text, trace=trace)
         if answer.status in (401, 403):
-            text = f"Key Protect refuses these credentials for this root key: grant them the role Reader on it{at}"
-            return Refused(Reason.NOT_AUTHORIZED, text)
+            text = "Key Protect refuses these credentials for this root key: grant them the role Reader on it"
+            return Refused(Reason.NOT_AUTHORIZED, text, trace=trace)
         if _code(answer) == "UNPROCESSABLE_CIPHERTEXT_ERR":
-            text = f"the wrapped data key is not one of this root key for this instance{at}"
-            return Refused(Reason.TAMPERED, text)
+            text = "the wrapped data key is not one of this root key for this instance"
+            return Refused(Reason.TAMPERED, text, trace=trace)
         if _code(answer) == "KEY_ROOT_REQ_ERR":
-            return Refused(Reason.KEY_NOT_ROOT, f"rootKey.crn: this is a standard key, which cannot wrap{at}")
-        text = f"Key Protect refuses with status {answer.status} {_code(answer)}{at}"
-        return Refused(Reason.NOT_AUTHORIZED, text)
+            text = "rootKey.crn: this is a standard key, which cannot wrap"
+            return Refused(Reason.KEY_NOT_ROOT, text, trace=trace)
+        text = f"Key Protect refuses with status {answer.status} {_code(answer)}"
+        return Refused(Reason.NOT_AUTHORIZED, text, trace=trace)
 
 
 def by_state(look: KeyLook, action: str) -> Refused | Unavailable:

@@ -317,7 +317,7 @@ def _instance_ready(view: View, choice: Choice, usable: Wanted, found: Count) ->
     trouble = _instance_trouble(view, choice, usable, found)
     if trouble is not None:
         reason, message = trouble
-        if reason is usable.reason and usable.status == "Unknown":
+        if reason is usable.reason and usable.status == "Unknown" and reason is not Reason.WAITING_FOR_ROOT_KEY:
             return _unusable(usable)
         return not_ready(reason, message)
     if view.properties.active is None:

@@ -108,7 +108,8 @@ class KeyPoll:
         if before is None or _said(before) != _said(found):
             state = found.look.state.value if found.look is not None else "Unknown"
             reason = found.trouble.reason.value if found.trouble is not None else ""
-            log.info("root key", root_key=root_key, namespace=scope.key[0], state=state, reason=reason)
+            trace = found.trouble.trace if found.trouble is not None else ""
+            log.info("root key", root_key=root_key, namespace=scope.key[0], state=state, reason=reason, trace=trace)
             scope.reopen(root_key)
             self._wake(scope.key)
 

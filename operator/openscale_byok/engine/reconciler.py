@@ -220,6 +220,7 @@ class Engine:
             instance=scope.key[1],
             reason=error.reason.value,
             message=error.message,
+            trace=error.trace,
         )
         scope.fail(scope.troubles, subject, error, self._context.clock.monotonic(), self._context.jitter())
 
