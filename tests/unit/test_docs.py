@@ -1,0 +1,221 @@
+"""The docs say what the code says: reasons, settings, targets, links, manifests."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from openscale_byok.reasons import TABLE, Reason
+from openscale_byok.resources import API_VERSION, KINDS
+from openscale_byok.shell.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "helm/**/*.md", "dev/**/*.md", "tests/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+PREFIX = Settings.model_config["env_prefix"]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def name_of(path: Path) -> str:
+    """A page as it is named in the repository."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def text_of(path: Path) -> str:
+    """A page's text."""
+    return path.read_text(encoding="utf-8")
+
+
+def tables(page: str) -> list[tuple[str, list[str]]]:
+    """Each row of the tables of a page, with the heading that it is under; a row's cells without their padding."""
+    found, heading = [], ""
+    for line in text_of(ROOT / page).splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        elif line.startswith("|"):
+            found.append((heading, [cell.strip() for cell in line.strip("|").split("|")]))
+    return found
+
+
+def code(cell: str) -> str:
+    """What stands in a cell's backticks."""
+    return cell.strip("`")
+
+
+# Reasons -----------------------------------------------------------------------------------------------
+
+SECTIONS = {
+    "Well, or under way": ("Normal", False),
+    "Waiting for something": ("Warning", False),
+    "A person must act": ("Warning", True),
+}
+
+
+def test_each_reason_is_in_the_docs_as_the_table_has_it():
+    """One row per reason: with the table's own meaning, and under the heading that says how it looks from outside."""
+    rows = [(heading, cells) for heading, cells in tables("docs/reasons.md") if code(cells[0]) in set(Reason)]
+    documented = {code(cells[0]): (*SECTIONS[heading], cells[1]) for heading, cells in rows}
+    assert len(rows) == len(documented), "a reason is there twice"
+    assert documented == {reason.value: (row.event, row.stalled, row.meaning) for reason, row in TABLE.items()}
+
+
+def test_each_reason_says_what_to_do():
+    """Nobody who looks a reason up is left without an answer, and no row is left over from a former reason."""
+    rows = [cells for heading, cells in tables("docs/reasons.md") if heading in SECTIONS and cells[0].startswith("`")]
+    assert all(len(cells) == 3 and cells[2] for cells in rows)
+    assert {code(cells[0]) for cells in rows} == {reason.value for reason in Reason}
+
+
+# Settings ----------------------------------------------------------------------------------------------
+
+
+def as_environment(value: object) -> str:
+    """A default as one would write it into the environment."""
+    if isinstance(value, str):
+        return value or '""'
+    return json.dumps(value)
+
+
+def test_each_setting_is_in_the_docs_with_its_default():
+    """Every setting of the operator is documented under the name of its variable, with the default that it has."""
+    rows = [cells for _, cells in tables("docs/settings.md") if code(cells[0]).startswith(PREFIX)]
+    documented = [(code(cells[0]), code(cells[1])) for cells in rows]
+    defaults = Settings.model_construct()
+    assert documented == [
+        (PREFIX + name.upper(), as_environment(getattr(defaults, name))) for name in Settings.model_fields
+    ]
+
+
+def test_each_setting_is_documented_with_its_bounds():
+    """A numeric setting's bounds in the docs are those that it is checked against."""
+    bounds = {code(cells[0]): cells[2] for _, cells in tables("docs/settings.md") if code(cells[0]).startswith(PREFIX)}
+    for name, found in Settings.model_fields.items():
+        limits = {type(limit).__name__: limit for limit in found.metadata}
+        if "Ge" in limits:
+            assert bounds[PREFIX + name.upper()] == f"{limits['Ge'].ge} to {limits['Le'].le}"
+
+
+def test_each_chart_value_that_is_named_exists():
+    """A value of the chart that the settings' page names is one that the chart has."""
+    values = yaml.safe_load((ROOT / "helm/openscale-byok/values.yaml").read_text())
+    named = [code(cells[3]) for _, cells in tables("docs/settings.md") if len(cells) == 5 and "." in cells[3]]
+    assert named
+    for path in named:
+        found = values
+        for part in path.split("."):
+            assert part in found, path
+            found = found[part]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_page_names_a_setting_that_is_not_there(page):
+    """A variable of ours that a page names is a setting."""
+    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+[A-Z]\b", text_of(page)))
+    assert named <= {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+# Pages -------------------------------------------------------------------------------------------------
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that a page's headings make."""
+    headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", text_of(path)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    """A link inside the repository leads to a file, and its fragment to a heading of that file."""
+    for target in _LINK.findall(_FENCE.sub("", text_of(page))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert not fragment or fragment in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_make_targets_exist(page):
+    """A `make` command that a page shows is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    shown = set(re.findall(r"(?:^|`)make\s+([a-z]+)", text_of(page), re.MULTILINE))
+    assert shown <= targets
+
+
+def test_every_decision_is_in_the_index():
+    """The index of the decisions lists each record, once, by the title that it has, in its order."""
+    folder = ROOT / "docs" / "adr"
+    records = sorted(folder.glob("[0-9]*.md"))
+    listed = re.findall(r"^\| \[(\d+)\]\((.*?)\) \| (.*) \|$", text_of(folder / "README.md"), re.MULTILINE)
+    titles = [text_of(path).splitlines()[0].removeprefix("# ").split(". ", 1) for path in records]
+    assert listed == [(number, path.name, title) for path, (number, title) in zip(records, titles, strict=True)]
+
+
+def test_every_decision_weighs_alternatives():
+    """A decision without at least two options to choose from is none."""
+    for path in sorted((ROOT / "docs" / "adr").glob("[0-9]*.md")):
+        headings = re.findall(r"^## (.*)$", text_of(path), re.MULTILINE)
+        assert headings == ["Context", "Options", "Decision", "Consequences"], path.name
+        options = text_of(path).split("## Options")[1].split("## Decision")[0]
+        assert len(re.findall(r"^- \*\*", options, re.MULTILINE)) >= 2, path.name
+
+
+# Manifests ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
+def test_an_example_is_one_object_for_any_namespace(path):
+    """An example is one object, named, without a namespace; a Secret in it holds nothing."""
+    (found,) = yaml.safe_load_all(path.read_text())
+    assert found["apiVersion"] in ("v1", API_VERSION)
+    assert set(found["metadata"]) == {"name"}
+    if found["kind"] == "Secret":
+        assert not any(found["stringData"].values())
+    else:
+        assert found["kind"] in {kind.KIND for kind in KINDS}
+
+
+def test_the_examples_fit_together():
+    """What an example refers to is another example."""
+    found = [yaml.safe_load(path.read_text()) for path in EXAMPLES]
+    there = {(one["kind"], one["metadata"]["name"]) for one in found}
+    keys = {(one["metadata"]["name"], key) for one in found if one["kind"] == "Secret" for key in one["stringData"]}
+
+    def look(value):
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                if name == "instanceRef":
+                    assert ("OpenScaleInstance", inner["name"]) in there
+                elif name.lower().endswith("secretref"):
+                    assert (inner["name"], inner["key"]) in keys
+                else:
+                    look(inner)
+
+    for one in found:
+        look(one)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_yaml_in_the_docs_parses(page):
+    """A YAML block of a page is YAML; what it holds is asked of the API server in tests/cluster."""
+    for language, block in _FENCE.findall(text_of(page)):
+        if language == "yaml":
+            assert list(yaml.safe_load_all(block))
+
+
+def test_hooks_before_a_commit_come_from_the_virtual_environment():
+    """No hook is fetched from anywhere: each runs what the locked requirements installed."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}
+    assert {(hook["language"], hook["entry"].split("/")[0]) for hook in hooks} == {("system", ".venv")}
