@@ -114,6 +114,11 @@ def path(kind: str, namespace: str = "", name: str = "") -> str:
     return f"{where}/{name}" if name else where
 
 
+def _listens(at: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
+        return tried.connect_ex(str(at)) == 0
+
+
 @contextmanager
 def connect(cluster: Cluster, folder: Path) -> Iterator[Api]:
     """An API client for as long as the block lasts.
@@ -131,7 +136,7 @@ def connect(cluster: Cluster, folder: Path) -> Iterator[Api]:
     )
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not at.exists():
+        while not _listens(at):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("kubectl proxy did not start")
             time.sleep(0.02)

@@ -33,14 +33,20 @@ def scene(crds: Cluster, vault: Vault, tmp_path_factory: pytest.TempPathFactory)
     with raise_scene(cluster=crds, folder=folder, postgres=False, settings=settings) as raised:
         yield raised
         if crds.has_controller_manager:
-            raised.until(
-                lambda: not _teams(raised), "every team's namespace is gone, whatever state it was left in", 45
-            )
+            _until_gone(raised, vault)
         assert raised.operator.is_alive
         assert raised.operator.stop() == 0
         vault.look("the operator's log", raised.operator.log.read_text())
         assert not [line for line in raised.operator.lines() if line.get("error")], "an exception was logged"
         assert not vault.leaks
+
+
+def _until_gone(scene: Scene, vault: Vault) -> None:
+    try:
+        scene.until(lambda: not _teams(scene), "every team's namespace is gone, whatever state it was left in", 45)
+    except TimeoutError as error:
+        standing = "\n".join(f"{name}: {Team(scene, vault, name).standing()}" for name in _teams(scene))
+        raise AssertionError(f"{error}\n{standing}") from None
 
 
 def _teams(scene: Scene) -> list[str]:
