@@ -233,7 +233,8 @@ def of_binding(view: View, binding: RootKeyBinding) -> tuple[tuple[Wanted, ...],
     """A binding's conditions and its role."""
     usable = key_usable(view.key(binding))
     if view.instance is None:
-        text = f"spec.instanceRef: OpenScaleInstance {binding.spec.instance_ref.name} does not exist in this namespace (yet)"
+        named = binding.spec.instance_ref.name
+        text = f"spec.instanceRef: OpenScaleInstance {named} does not exist in this namespace (yet)"
         return (*not_ready(Reason.INSTANCE_NOT_FOUND, text), usable), None
     choice, active = choose(view), view.properties.active
     chosen = choice.binding is not None and choice.binding.metadata.uid == binding.metadata.uid
@@ -371,9 +372,8 @@ def patches(view: View, now: str) -> Iterator[StatusPatch]:
         yield from _instance_patch(view, now)
     for binding in view.bindings:
         yield from _binding_patch(view, binding, now)
-    properties = view.properties
-    for sealable in view.sealables:
-        wanted = of_sealable(view, sealable, sealable.standing(properties))
+    for sealable, standing in view.standings:
+        wanted = of_sealable(view, sealable, standing)
         if wanted is not None:
             yield from _patch(
                 sealable.kind,

@@ -110,12 +110,9 @@ def needed(view: View, binding: RootKeyBinding) -> bool:
         return False
     if any(entry.root_key == binding.root_key for entry in view.properties.data_keys):
         return True
-    properties = view.properties
     return any(
-        s.envelope is not None
-        and s.envelope.wrapped.root_key == binding.root_key
-        and s.standing(properties) is Standing.UNKNOWN
-        for s in view.sealables
+        st is Standing.UNKNOWN and s.envelope is not None and s.envelope.wrapped.root_key == binding.root_key
+        for s, st in view.standings
     )
 
 
@@ -132,9 +129,8 @@ class Count:
 
 def count(view: View) -> Count:
     """Count the secrets by how they stand."""
-    found, properties = Count(), view.properties
-    for sealable in view.sealables:
-        standing = sealable.standing(properties)
+    found = Count()
+    for sealable, standing in view.standings:
         found.total += 1
         if standing is Standing.CURRENT and broken(view, sealable) is None:
             found.current += 1

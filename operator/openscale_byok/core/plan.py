@@ -120,7 +120,7 @@ def recover(view: View) -> Step | None:
         Recover,
         (
             s
-            for s, st in _standings(view)
+            for s, st in view.standings
             if findings.doubtful(view, s) or (opens and st is Standing.UNKNOWN and unproven(view, s))
         ),
     )
@@ -132,7 +132,7 @@ def verify(view: View) -> Step | None:
     return _batch(
         view,
         Verify,
-        (s for s, st in _standings(view) if st in known and unproven(view, s) and _key_of(s) not in view.closed),
+        (s for s, st in view.standings if st in known and unproven(view, s) and _key_of(s) not in view.closed),
     )
 
 
@@ -144,13 +144,13 @@ def seal(view: View) -> Step | None:
     return _batch(
         view,
         Seal,
-        (s for s, st in _standings(view) if source_due(view, s) and needs_source(view, s, st)),
+        (s for s, st in view.standings if source_due(view, s) and needs_source(view, s, st)),
     )
 
 
 def confirm(view: View) -> Step | None:
     """A sealed object is Ready only after its data key was seen to be still Active."""
-    return _batch(view, Confirm, (s for s, st in _standings(view) if findings.unconfirmed(view, s, st)))
+    return _batch(view, Confirm, (s for s, st in view.standings if findings.unconfirmed(view, s, st)))
 
 
 def re_encrypt(view: View) -> Step | None:
@@ -163,7 +163,7 @@ def re_encrypt(view: View) -> Step | None:
         ReEncrypt,
         (
             s
-            for s, st in _standings(view)
+            for s, st in view.standings
             if st is Standing.STALE and _key_of(s) not in view.closed and findings.broken(view, s) is None
         ),
     )
@@ -177,7 +177,7 @@ def mark_stuck(view: View) -> Step | None:
     return _batch(
         view,
         MarkStuck,
-        (s for s, st in _standings(view) if findings.stuck(view, s, st) and s.stuck_under != active.id),
+        (s for s, st in view.standings if findings.stuck(view, s, st) and s.stuck_under != active.id),
     )
 
 
@@ -246,11 +246,6 @@ CHAIN: tuple[Check, ...] = (
 
 def _held(binding: RootKeyBinding) -> bool:
     return binding.metadata.deleting and binding.metadata.ours
-
-
-def _standings(view: View) -> Iterable[tuple[Sealable, Standing]]:
-    properties = view.properties
-    return ((s, s.standing(properties)) for s in view.sealables)
 
 
 def _key_of(sealable: Sealable) -> str:

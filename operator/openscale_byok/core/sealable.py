@@ -8,6 +8,7 @@
                                             └── re-encrypt ──────►─┘
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -79,14 +80,18 @@ class Sealable:
 
     def standing(self, properties: Properties) -> Standing:
         """How its envelope stands against the properties."""
+        return self.standing_among({entry.id: entry.active for entry in properties.data_keys})
+
+    def standing_among(self, active: Mapping[str, bool]) -> Standing:
+        """How its envelope stands against the recorded data keys: for each id, whether it is Active."""
         if self.flaw is not None:
             return Standing.FLAWED
         if self.envelope is None:
             return Standing.UNSEALED
-        entry = properties.find(self.envelope.data_key)
-        if entry is None:
+        found = active.get(self.envelope.data_key)
+        if found is None:
             return Standing.UNKNOWN
-        return Standing.CURRENT if entry.active else Standing.STALE
+        return Standing.CURRENT if found else Standing.STALE
 
 
 def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from openscale_byok.core.key_state import KeyLook
-from openscale_byok.core.sealable import NO_NOTE, Note, Sealable
+from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, Standing
 from openscale_byok.errors import ByokError, Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, OpenScaleInstance, Properties, RootKeyBinding
@@ -31,7 +32,7 @@ class KeyStanding:
 UNCHECKED = KeyStanding()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """Everything that a plan for one instance rests on."""
 
@@ -59,6 +60,12 @@ class View:
     def properties(self) -> Properties:
         """The instance properties."""
         return self.instance.properties if self.instance else Properties()
+
+    @cached_property
+    def standings(self) -> tuple[tuple[Sealable, Standing], ...]:
+        """Each sealable and how it stands; found once, since every check of a plan asks."""
+        active = {entry.id: entry.active for entry in self.properties.data_keys}
+        return tuple((sealable, sealable.standing_among(active)) for sealable in self.sealables)
 
     def note(self, sealable: Sealable) -> Note:
         """What the engine remembers of a sealable."""

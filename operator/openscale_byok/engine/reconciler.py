@@ -226,9 +226,8 @@ class Engine:
 
     def _next_look(self, scope: Scope, view: View) -> float:
         """Seconds until something is due by itself."""
-        properties = view.properties
         dues = [failure.due for failure in (*scope.closed.values(), *scope.troubles.values())]
-        dues += [view.note(s).source_due for s in view.sealables if needs_source(view, s, s.standing(properties))]
+        dues += [view.note(s).source_due for s, st in view.standings if needs_source(view, s, st)]
         if view.instance is not None and view.instance.metadata.deleting:
             scope.relist_due = min(scope.relist_due, view.now + RELIST_WHILE_DELETING_SECONDS)
         ahead = [due - view.now for due in (*dues, scope.relist_due) if due > view.now]

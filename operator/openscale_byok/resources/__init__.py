@@ -48,8 +48,8 @@ KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ..
 
 __all__ = [
     "API_VERSION", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS",
-    "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT", "VERSION", "BindingStatus", "Condition",
-    "Credentials", "DataKeyEntry", "DataMart", "DataMartStatus", "InstanceStatus", "Meta",
+    "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT", "VERSION", "BindingStatus",
+    "Condition", "Credentials", "DataKeyEntry", "DataMart", "DataMartStatus", "InstanceStatus", "Meta",
     "OpenScaleInstance", "Properties", "Protection", "Resource", "Role", "RootKeyBinding", "RootKeyCRN",
     "SealedPassword", "SealedSource", "SecretKeyRef", "Secrets", "Status", "TrustedProfile",
 ]  # fmt: skip
