@@ -184,7 +184,7 @@ def _unsealed_trouble(view: View, note: Note) -> tuple[Wanted, Wanted] | None:
     if choice.root_key is None or first_seals_wait(view):
         return not_ready(choice.reason, choice.message)
     active = view.properties.active
-    cause = view.troubles.get("mint") if active is None else view.closed.get(active.id)
+    cause = view.trouble("mint") if active is None else view.closed.get(active.id)
     return None if cause is None else not_ready(cause.reason, cause.message)
 
 
@@ -250,7 +250,7 @@ def of_binding(view: View, binding: RootKeyBinding) -> tuple[tuple[Wanted, ...],
         text = f"protects OpenScaleInstance {view.name}"
         return (Wanted("Ready", "True", Reason.IN_FORCE, text), usable), "InForce"
     if chosen:
-        cause = view.troubles.get("mint")
+        cause = view.trouble("mint")
         reason, text = (cause.reason, cause.message) if cause else (Reason.SEALING, "about to come into force")
         return (*not_ready(reason, text), usable), "Standby"
     text = "waits until the binding in force is deleted"
@@ -347,7 +347,7 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
         return choice.reason, choice.message
     if usable.status != "True":
         return usable.reason, usable.message
-    cause = view.troubles.get("mint") or view.troubles.get("rebuild")
+    cause = view.trouble("mint", "rebuild")
     if cause is not None:
         return cause.reason, cause.message
     active = view.properties.active

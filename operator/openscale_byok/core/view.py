@@ -6,7 +6,7 @@ from functools import cached_property
 
 from openscale_byok.core.key_state import KeyLook
 from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, Standing
-from openscale_byok.errors import ByokError, Refused
+from openscale_byok.errors import ByokError, Changed, Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, OpenScaleInstance, Properties, RootKeyBinding
 
@@ -70,6 +70,15 @@ class View:
     def note(self, sealable: Sealable) -> Note:
         """What the engine remembers of a sealable."""
         return self.notes.get(sealable.uid, NO_NOTE)
+
+    def trouble(self, *subjects: str) -> ByokError | None:
+        """What keeps a step waiting, if that says something of the world.
+
+        A lost compare-and-swap does not: two writers would each say of the other that it was quicker, and
+        each correct what the other says, for as long as they run.
+        """
+        found = (self.troubles.get(subject) for subject in subjects)
+        return next((error for error in found if error is not None and not isinstance(error, Changed)), None)
 
     def key(self, binding: RootKeyBinding) -> KeyStanding:
         """What is known of a binding's root key."""
