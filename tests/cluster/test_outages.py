@@ -165,6 +165,21 @@ def test_a_restart_with_nothing_to_do_costs_nothing(team: Team) -> None:
     assert tally.key_protect["unwrap"] <= 1
 
 
+def test_an_instance_that_was_deleted_while_nobody_looked(team: Team) -> None:
+    """Deleted together with its data mart while the operator was down: let go after the start, with no event more."""
+    team.instance()
+    team.marts("one")
+    team.until_ready("one")
+    team.until_settled()
+    team.scene.operator.kill()
+    team.delete("DataMart", "one")
+    team.delete("OpenScaleInstance", "prod")
+    team.until_gone("DataMart", "one")
+    assert team.get("OpenScaleInstance", "prod")
+    team.scene.operator.start()
+    team.until_gone("OpenScaleInstance", "prod", 10)
+
+
 def test_sigterm_ends_it_at_once_with_exit_code_0(team: Team) -> None:
     """A pod that is told to go, goes: in the middle of work too, and what it left is taken up again."""
     team.instance()

@@ -78,8 +78,8 @@ class World:
         if gone:
             if known is not None and known.metadata.uid == instance.metadata.uid:
                 scope.see_instance(None)
-        elif not scope.see_instance(instance):
-            return
+        elif not scope.see_instance(instance) and scope.listed:
+            return  # before the first list every event wakes: after a start, an instance is known without one
         self._wake(instance.key)
         if gone or known is None:
             for other, _ in self._others_like(instance):
