@@ -3,8 +3,9 @@
 `crds/`, as `kubectl apply -k crds` takes it, and the same as templates of the chart.
 """
 
+import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from openscale_byok.resources import schema
@@ -33,20 +34,34 @@ def files() -> dict[Path, str]:
     }
 
 
+def stale(root: Path, texts: Mapping[Path, str]) -> list[Path]:
+    """Those that are missing, or that differ."""
+    return [path for path, text in texts.items() if not (root / path).is_file() or (root / path).read_text() != text]
+
+
 def write(root: Path, texts: Mapping[Path, str]) -> list[Path]:
     """Write those that differ, and say which."""
-    changed = [path for path, text in texts.items() if not (root / path).is_file() or (root / path).read_text() != text]
+    changed = stale(root, texts)
     for path in changed:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(texts[path], encoding="utf-8")
     return changed
 
 
-def main() -> int:
-    """Write them all."""
-    for path in write(ROOT, files()):
-        print(path)
-    return 0
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write them all; with --check only say which ones differ."""
+    parser = argparse.ArgumentParser(prog="python -m stage.generate", description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 where a file is not as it was made"
+    )
+    if not parser.parse_args(arguments).check:
+        for path in write(root, files()):
+            print(path)
+        return 0
+    differing = stale(root, files())
+    for path in differing:
+        print(f"{path} is not as the models make it: run `make generate`", file=sys.stderr)
+    return 1 if differing else 0
 
 
 def _template(text: str) -> str:

@@ -132,3 +132,14 @@ def test_generating_writes_only_what_differs(tmp_path):
     (tmp_path / "c.yaml").write_text("edited")
     assert generate.write(tmp_path, texts) == [Path("c.yaml")]
     assert (tmp_path / "c.yaml").read_text() == "2\n"
+
+
+def test_checking_says_what_differs_and_writes_nothing(tmp_path, capsys):
+    """`--check` names each file that is missing or was edited, and fails; after a run it has nothing to say."""
+    assert generate.main(["--check"], tmp_path) == 1
+    assert "crds/datamarts.yaml is not as the models make it" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert generate.main([], tmp_path) == 0
+    capsys.readouterr()
+    assert generate.main(["--check"], tmp_path) == 0
+    assert capsys.readouterr().err == ""
