@@ -51,6 +51,8 @@ class StatusPatch:
     meta: Meta
     status: Mapping[str, Any]
     announce: Wanted | None
+    says: tuple[object, ...]
+    """All that it says, whatever was there before."""
 
 
 def merged(
@@ -367,7 +369,11 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
 
 
 def patches(view: View, now: str) -> Iterator[StatusPatch]:
-    """Every status that differs from what was found."""
+    """Every status that differs from what was found, and that no other writer disputes just now."""
+    return (patch for patch in _patches(view, now) if view.disputed.get(patch.meta.uid, view.now) <= view.now)
+
+
+def _patches(view: View, now: str) -> Iterator[StatusPatch]:
     if view.instance is not None:
         yield from _instance_patch(view, now)
     for binding in view.bindings:
@@ -380,6 +386,7 @@ def patches(view: View, now: str) -> Iterator[StatusPatch]:
                 sealable.meta,
                 sealable.conditions,
                 sealable.observed_generation,
+                {},
                 {},
                 wanted,
                 now,
@@ -396,14 +403,11 @@ def _instance_patch(view: View, now: str) -> Iterator[StatusPatch]:
     status, active, found = view.instance.status, view.properties.active, count(view)
     protection = "None" if active is None else "Global" if active.root_key == GLOBAL else "Customer"
     secrets = {"total": found.total, "current": found.current, "stale": found.stale, "stuck": found.stuck}
-    extra: dict[str, Any] = {}
-    if protection != status.protection:
-        extra["protection"] = protection
-    if status.secrets is None or secrets != status.secrets.dump():
-        extra["secrets"] = secrets
-    meta = view.instance.metadata
+    fields: dict[str, Any] = {"protection": protection, "secrets": secrets}
+    before = {"protection": status.protection, "secrets": status.secrets.dump() if status.secrets else None}
+    meta, observed = view.instance.metadata, status.observed_generation
     wanted = of_instance(view, found)
-    yield from _patch(view.instance.KIND, meta, status.conditions, status.observed_generation, extra, wanted, now)
+    yield from _patch(view.instance.KIND, meta, status.conditions, observed, before, fields, wanted, now)
 
 
 def _binding_patch(view: View, binding: RootKeyBinding, now: str) -> Iterator[StatusPatch]:
@@ -415,8 +419,8 @@ def _binding_patch(view: View, binding: RootKeyBinding, now: str) -> Iterator[St
         "keyVersion": look.version if look else status.key_version,
     }
     before = {"role": status.role, "keyState": status.key_state, "keyVersion": status.key_version}
-    extra = {name: value for name, value in fields.items() if value != before[name]}
-    yield from _patch(binding.KIND, binding.metadata, status.conditions, status.observed_generation, extra, wanted, now)
+    meta, observed = binding.metadata, status.observed_generation
+    yield from _patch(binding.KIND, meta, status.conditions, observed, before, fields, wanted, now)
 
 
 def _patch(
@@ -424,16 +428,19 @@ def _patch(
     meta: Meta,
     existing: tuple[Condition, ...],
     observed: int,
-    extra: Mapping[str, Any],
+    before: Mapping[str, Any],
+    fields: Mapping[str, Any],
     wanted: tuple[Wanted, ...],
     now: str,
 ) -> Iterator[StatusPatch]:
+    extra = {name: value for name, value in fields.items() if value != before[name]}
     conditions = merged(existing, wanted, meta.generation, now)
     if conditions is None and not extra and observed == meta.generation:
         return
     status = dict(extra) | ({"conditions": conditions} if conditions is not None else {})
     ready = next(want for want in wanted if want.type == "Ready")
-    before = next((old for old in existing if old.type == "Ready"), None)
-    turned = before is None or before.reason != ready.reason.value
+    was = next((old for old in existing if old.type == "Ready"), None)
+    turned = was is None or was.reason != ready.reason.value
     loud = turned and TABLE[ready.reason].event == "Warning"
-    yield StatusPatch(kind, meta, status | {"observedGeneration": meta.generation}, ready if loud else None)
+    says = (meta.generation, wanted, *map(str, fields.values()))
+    yield StatusPatch(kind, meta, status | {"observedGeneration": meta.generation}, ready if loud else None, says)

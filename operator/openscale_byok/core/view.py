@@ -55,6 +55,8 @@ class View:
     """Monotonic seconds."""
     last_report: float = float("-inf")
     """When this instance's status was last written."""
+    disputed: Mapping[str, float] = field(default_factory=dict)
+    """Objects (by uid) whose status another writer corrects: until when it is left as it is."""
 
     @property
     def properties(self) -> Properties:

@@ -19,7 +19,7 @@ from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, Scope, WentBack
 from openscale_byok.engine.seal_steps import SealSteps
 from openscale_byok.engine.world import World
 from openscale_byok.errors import ByokError, Changed, Missing
-from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
+from openscale_byok.resources import OpenScaleInstance, RootKeyBinding
 
 RELIST_SECONDS = 600.0
 """A watch can miss a deletion (kopf never compares a list with what it knew); a list does not."""
@@ -180,15 +180,19 @@ class Engine:
     async def _report(self, scope: Scope, view: View) -> None:
         """Write the statuses that differ, and announce what a person should hear of."""
         failures: list[ByokError] = []
+        # As they are in the view that the report rests on: by now the scope may hold newer ones, or none.
+        sealables = {sealable.uid: sealable for sealable in view.sealables}
 
         async def one(patch: conditions.StatusPatch) -> None:
             if failures:
                 return
             try:
-                await self._write_status(scope, patch)
+                await self._write_status(scope, sealables.get(patch.meta.uid), patch)
             except ByokError as error:
                 failures.append(error)
                 return
+            now, jitter = self._context.clock.monotonic(), self._context.jitter()
+            scope.say(patch.meta.uid, patch.says, now, jitter)
             if patch.announce is not None:
                 text = patch.announce
                 await self._context.store.announce(patch.kind, patch.meta, text.reason, text.message)
@@ -200,9 +204,9 @@ class Engine:
         if failures:
             raise failures[0]
 
-    async def _write_status(self, scope: Scope, patch: conditions.StatusPatch) -> None:
-        if patch.kind == DataMart.KIND:
-            await self._context.write(scope, scope.sealables[patch.meta.name], dict(patch.status))
+    async def _write_status(self, scope: Scope, sealable: Sealable | None, patch: conditions.StatusPatch) -> None:
+        if sealable is not None:
+            await self._context.write(scope, sealable, dict(patch.status))
             return
         raw = await self._context.store.patch_status(patch.kind, patch.meta, patch.status)
         if patch.kind == RootKeyBinding.KIND:
@@ -227,6 +231,7 @@ class Engine:
     def _next_look(self, scope: Scope, view: View) -> float:
         """Seconds until something is due by itself."""
         dues = [failure.due for failure in (*scope.closed.values(), *scope.troubles.values())]
+        dues += view.disputed.values()
         dues += [view.note(s).source_due for s, st in view.standings if needs_source(view, s, st)]
         if view.instance is not None and view.instance.metadata.deleting:
             scope.relist_due = min(scope.relist_due, view.now + RELIST_WHILE_DELETING_SECONDS)

@@ -36,6 +36,15 @@ class Failure:
     due: float
 
 
+@dataclass(slots=True)
+class Said:
+    """The last status that was reported of an object, how often in a row, and when it may be said again."""
+
+    says: tuple[object, ...]
+    times: int = 0
+    due: float = 0.0
+
+
 def backoff(tries: int, jitter: float) -> float:
     """Seconds until the next try: doubling to a minute, and spread so that many do not come at once.
 
@@ -64,6 +73,7 @@ class Scope:
     in_flight: set[str] = field(default_factory=set)
     deferred: dict[str, tuple[bool, dict[str, Any]]] = field(default_factory=dict)
     last_report: float = float("-inf")
+    said: dict[str, Said] = field(default_factory=dict)  # by uid
     relist_due: float = 0.0
 
     # Events -------------------------------------------------------------------------------------------
@@ -150,6 +160,7 @@ class Scope:
         """It is gone."""
         self.sealables.pop(sealable.meta.name, None)
         self.notes.pop(sealable.uid, None)
+        self.said.pop(sealable.uid, None)
 
     def note(self, sealable: Sealable, **changes: object) -> None:
         """Remember something of a sealable."""
@@ -192,6 +203,18 @@ class Scope:
             wait = max(wait, error.retry_after)
         book[subject] = Failure(error, tries, now + wait)
 
+    def say(self, uid: str, says: tuple[object, ...], now: float, jitter: float) -> None:
+        """Remember what was reported.
+
+        To say the same of an object again means that somebody else said something different meanwhile: an
+        operator that should have ended, and knows other things. Each would correct the other as fast as the
+        API server answers; so the same thing is said again ever more rarely.
+        """
+        before = self.said.get(uid)
+        again = before is not None and before.says == says
+        times = before.times + 1 if before is not None and again else 0
+        self.said[uid] = Said(says, times, now + backoff(times, jitter) if times else now)
+
     def reopen(self, root_key: str) -> None:
         """Something changed about a root key: what failed because of it may be tried again at once."""
         for entry in self.instance.properties.data_keys if self.instance else ():
@@ -220,4 +243,5 @@ class Scope:
             troubles={name: failure.error for name, failure in self.troubles.items() if failure.due > now},
             now=now,
             last_report=self.last_report,
+            disputed={uid: said.due for uid, said in self.said.items() if said.due > now},
         )
