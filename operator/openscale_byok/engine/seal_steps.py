@@ -167,10 +167,19 @@ class SealSteps:
         return await asyncio.shield(read)
 
     def _already(self, sealable: Sealable, secret: bytes, source: Source, key: DataKey) -> bool:
-        """Whether just this is sealed already, under Active, for the endpoint of now."""
+        """Whether just this is sealed already, for the endpoint of now: under Active, or soon by re-encryption.
+
+        The latter only where the Secret is the very one that was sealed for this spec, and the envelope opens:
+        sealing it here would cost a second write, and take Ready away from an object that never stopped to be so.
+        """
         envelope, before = sealable.envelope, sealable.sealed_source
-        if envelope is None or before is None or envelope.data_key != key.id or sealable.elsewhere:
+        if envelope is None or before is None or sealable.elsewhere:
             return False
+        if envelope.data_key != key.id:
+            same = (before.uid, before.resource_version) == (source.uid, source.resource_version)
+            note = self._scope.notes.get(sealable.uid, NO_NOTE)
+            opens = note.judged == envelope.text and note.broken is None and envelope.data_key not in self._scope.closed
+            return same and opens and sealable.ready
         if source.handover and (before.uid, before.resource_version) != (source.uid, source.resource_version):
             return False  # the delete's preconditions must name the Secret that was sealed
         try:
