@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
 import results
 from stage import manifests
 from stage.scene import NAMESPACE, Scene, raise_scene
@@ -245,9 +246,8 @@ def _tell(number: int, rounds: Sequence[Round]) -> int:
     print()
     header = ("round", "re-encrypt s", "floor s", "ratio", "data mart writes", "Key Protect", "peak MB")
     print(results.table(header, rows))
-    print(
-        f"\n{number} data marts: median ratio {ratio:.2f} (goal: at most {GOAL}), {number / operator:.0f} re-encrypted a second, floor {number / floor:.0f}"
-    )
+    print(f"\n{number} data marts: median ratio {ratio:.2f} (goal: at most {GOAL});")
+    print(f"{number / operator:.0f} re-encrypted a second, floor {number / floor:.0f}")
     results.save({
         "reencrypt.datamarts": number,
         "reencrypt.ratio": round(ratio, 3),

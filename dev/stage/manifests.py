@@ -39,7 +39,7 @@ def binding(namespace: str, name: str, instance_name: str, crn: str, **spec: Any
     )
 
 
-def datamart(  # noqa: PLR0913 -- the parts of a data mart
+def datamart(
     namespace: str,
     name: str,
     instance_name: str,

@@ -124,7 +124,7 @@ class Scene:
 
 
 @contextmanager
-def raise_scene(  # noqa: PLR0913 -- what may be left out or changed
+def raise_scene(
     say: Say = lambda _: None,
     *,
     folder: Path | None = None,

@@ -1,6 +1,6 @@
 """The plan: an ordered list of checks, of which the first that finds something names the next step.
 
-The order *is* the protocol of DESIGN section 5: hold before use, one Active key before any seal, the check
+The order *is* the key protocol (docs/architecture.md): hold before use, one Active key before any seal, the check
 after the seal before a source is consumed, everything re-encrypted before a key is retired, and a key
 retired before its binding is let go.
 """

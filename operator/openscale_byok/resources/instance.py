@@ -118,7 +118,7 @@ class Secrets(Model):
 
     total: Annotated[int, Field(description="total number of secrets of this instance.", ge=0)] = 0
     current: Annotated[int, Field(description="current: sealed under the Active data key.", ge=0)] = 0
-    stale: Annotated[int, Field(description="stale: sealed under a former data key, or not yet sealed.", ge=0)] = 0
+    stale: Annotated[int, Field(description="stale: sealed under a former data key.", ge=0)] = 0
     stuck: Annotated[int, Field(description="stuck: their data key cannot be unwrapped now.", ge=0)] = 0
 
 
