@@ -119,7 +119,7 @@ TABLE: dict[Reason, Row] = {
     Reason.SUSPENDED: _well("spec.suspend is true: nothing is written"),
     Reason.INSTANCE_NOT_FOUND: _wait("the instance that is referred to does not exist (yet)"),
     Reason.CHECKING_KEY: _well("Key Protect has not been asked yet"),
-    Reason.WAITING_FOR_ROOT_KEY: _wait("a binding exists whose root key is not usable yet"),
+    Reason.WAITING_FOR_ROOT_KEY: _well("a binding exists whose root key is not usable yet"),
     Reason.SEALING: _well("about to be sealed"),
     Reason.CHECKING_SEAL: _well("sealed; the data key is being checked once more"),
     Reason.RE_ENCRYPTING: _well("secrets are moving to the active data key"),

@@ -61,7 +61,7 @@ class Policy:
         if not self.root_keys:
             return
         prefixes = self.root_keys.get(namespace, self.root_keys.get("*", ()))
-        if not any(root_key.startswith(prefix) for prefix in prefixes):
+        if not any(_within(prefix, root_key) for prefix in prefixes):
             text = f"spec.rootKey.crn: namespace {namespace} may not use this root key; have its CRN prefix allowed"
             raise Refused(Reason.ROOT_KEY_NOT_ALLOWED, text)
 
@@ -172,6 +172,11 @@ class _ProfileTokens:
     async def _form(self) -> Form:
         cr_token = await self.accounts.service_account_token(self.namespace, self.account, TOKEN_AUDIENCE)
         return trusted_profile_form(cr_token, self.profile)
+
+
+def _within(prefix: str, root_key: str) -> bool:
+    """Whether a CRN begins with these parts: whole ones, so that account abc does not stand for abcd."""
+    return root_key == prefix or root_key.startswith(prefix if prefix.endswith(":") else f"{prefix}:")
 
 
 def _matches(pattern: str, endpoint: str) -> bool:

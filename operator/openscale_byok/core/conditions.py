@@ -125,11 +125,17 @@ def of_sealable(view: View, sealable: Sealable, standing: Standing) -> tuple[Wan
         return None
     kept = sealable.envelope is not None and broken(view, sealable) is None
     sealed = Wanted("Sealed", "True" if kept else "False", Reason.SEALED if kept else trouble[0].reason)
+    return (*trouble, sealed, *_source_removed(view, sealable))
+
+
+def _source_removed(view: View, sealable: Sealable) -> tuple[Wanted, ...]:
     before = sealable.condition("SourceRemoved")
-    source = (
-        (Wanted("SourceRemoved", before.status, Reason(before.reason), before.message),) if before is not None else ()
-    )
-    return (*trouble, sealed, *source)
+    if before is None:
+        return ()
+    if before.status == "False" and isinstance(view.note(sealable).source_trouble, Missing):
+        return (Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {sealable.source_ref.name} is gone"),)
+    known = before.reason in Reason.__members__.values()
+    return (Wanted("SourceRemoved", before.status, Reason(before.reason), before.message),) if known else ()
 
 
 def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tuple[Wanted, Wanted] | None:
@@ -325,7 +331,11 @@ def _instance_ready(view: View, choice: Choice, usable: Wanted, found: Count) ->
         return not_ready(reason, message)
     if view.properties.active is None:
         return (Wanted("Ready", "True", Reason.NOTHING_TO_PROTECT, "no secret and no binding yet"),)
-    return (Wanted("Ready", "True", Reason.CURRENT, "every sealed secret is under the active data key"),)
+    unsealed = found.total - found.current
+    text = "every secret is under the active data key"
+    if unsealed:
+        text = f"every sealed secret is under the active data key; {unsealed} of {found.total} are not sealed yet"
+    return (Wanted("Ready", "True", Reason.CURRENT, text),)
 
 
 def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) -> tuple[Reason, str] | None:  # noqa: C901 -- an ordered list of findings, first one wins
