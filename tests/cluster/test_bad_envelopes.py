@@ -1,5 +1,6 @@
 """What is stored was tampered with, copied, moved or lost: said, never used, and mended from the source or by hand."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -200,6 +201,47 @@ def test_the_api_server_keeps_an_active_data_key_from_being_wiped(team: Team) ->
         team.patch("OpenScaleInstance", "prod", {"status": None}, status=True)
     with pytest.raises(Exception, match="may not vanish"):
         team.patch("OpenScaleInstance", "prod", {"status": {"properties": {"dataKeys": []}}}, status=True)
+
+
+def test_an_envelope_of_a_newer_format_is_left_alone(team: Team) -> None:
+    """After a downgrade: nothing overwrites it although its source is there, and no data key that it may need goes."""
+    (key,) = team.root_keys()
+    team.instance()
+    team.marts("one", "two")
+    team.until_ready("one", "two")
+    header, *rest = sealed(team, "one")["envelope"].split(".")
+    text = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)).replace(b"byok.v1", b"byok.v2")
+    newer = ".".join([base64.urlsafe_b64encode(text).rstrip(b"=").decode(), *rest])
+    store(team, "one", newer)
+    found = team.until_reason("DataMart", "one", "NewerFormat")
+    assert "run the newer operator" in found["message"]
+    team.bind("a", key)
+    team.until(lambda: sealed(team, "two")["dataKey"] != sealed(team, "one")["dataKey"], "the other moved")
+    team.until_settled()
+    team.nothing_written(5)
+    assert sealed(team, "one")["envelope"] == newer
+    entries = team.get("OpenScaleInstance", "prod")["status"]["properties"]["dataKeys"]
+    assert {entry["rootKey"] for entry in entries} == {key, "global"}
+
+
+def test_a_wrapped_data_key_that_was_tampered_with(team: Team) -> None:
+    """Found at the next unwrap: Ready is no longer said, nothing is overwritten; put back, all is well again."""
+    team.instance()
+    team.marts("one", handover=True)
+    team.until_ready("one")
+    (entry,) = team.get("OpenScaleInstance", "prod")["status"]["properties"]["dataKeys"]
+    parts = entry["wrapped"].split(".")
+    parts[3] = ("A" if parts[3][0] != "A" else "B") + parts[3][1:]
+    junk = {"status": {"properties": {"dataKeys": [entry | {"wrapped": ".".join(parts)}]}}}
+    team.patch("OpenScaleInstance", "prod", junk, status=True)
+    team.scene.operator.restart()
+    found = team.until_reason("OpenScaleInstance", "prod", "Tampered")
+    assert found["status"] == "False"
+    team.until_settled()
+    team.nothing_written()
+    team.patch("OpenScaleInstance", "prod", {"status": {"properties": {"dataKeys": [entry]}}}, status=True)
+    team.until_ready("prod", kind="OpenScaleInstance")
+    team.prove("global")
 
 
 def test_two_instances_that_claim_one_id(team: Team) -> None:

@@ -14,6 +14,7 @@ from openscale_byok.core.findings import (
     count,
     first_seals_wait,
     needed,
+    newer,
     source_missing,
     stuck,
 )
@@ -145,6 +146,9 @@ def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tup
     note = view.note(sealable)
     missing = source_missing(view, sealable)
     why: ByokError | None = None
+    if newer(sealable):
+        assert sealable.flaw is not None  # noqa: S101 -- that is what newer() says
+        return not_ready(Reason.NEWER_FORMAT, f"{sealable.flaw.message}; run the newer operator")
     if standing is Standing.FLAWED:
         why = sealable.flaw if missing else None
     elif broken(view, sealable) is not None:
@@ -359,10 +363,10 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
         return choice.reason, choice.message
     if usable.status != "True":
         return usable.reason, usable.message
-    cause = view.trouble("mint", "rebuild")
+    active = view.properties.active
+    cause = view.trouble("mint", "rebuild") or (view.closed.get(active.id) if active is not None else None)
     if cause is not None:
         return cause.reason, cause.message
-    active = view.properties.active
     if active is not None and choice.root_key not in (None, active.root_key):
         if len(view.properties.data_keys) > MAX_RETIRING:
             text = f"{MAX_RETIRING} former data keys are still needed by stuck secrets; see status.secrets"
@@ -425,7 +429,7 @@ def _binding_patch(view: View, binding: RootKeyBinding, now: str) -> Iterator[St
     wanted, role = of_binding(view, binding)
     fields = {
         "role": role,
-        "keyState": look.state.value if look else "Unknown",
+        "keyState": look.state.value if look else status.key_state or "Unknown",
         "keyVersion": look.version if look else status.key_version,
     }
     before = {"role": status.role, "keyState": status.key_state, "keyVersion": status.key_version}

@@ -26,6 +26,11 @@ def doubtful(view: View, sealable: Sealable) -> bool:
     return mark is not None and view.properties.find(mark) is None and view.note(sealable).mark_read != mark
 
 
+def newer(sealable: Sealable) -> bool:
+    """Whether a later version of us wrote its envelope."""
+    return sealable.flaw is not None and sealable.flaw.reason is Reason.NEWER_FORMAT
+
+
 def source_due(view: View, sealable: Sealable) -> bool:
     """Whether its source may be looked at now: a changed spec is looked at once at once."""
     note = view.note(sealable)
@@ -41,6 +46,8 @@ def source_missing(view: View, sealable: Sealable) -> bool:
 
 def needs_source(view: View, sealable: Sealable, standing: Standing) -> bool:
     """Whether the source has something to say that is not sealed already, or may have."""
+    if newer(sealable):
+        return False  # never overwritten: what it holds may be younger than the source
     if standing in (Standing.UNSEALED, Standing.FLAWED) or sealable.elsewhere:
         return True
     if broken(view, sealable) is not None or _refused(view, sealable):
@@ -90,6 +97,8 @@ def retirable(leaving: set[str], active: str, sealables: Iterable[Sealable]) -> 
     """
     named: set[str] = set()
     for sealable in sealables:
+        if newer(sealable):
+            return set()  # which data key it names is for the newer operator to read
         if sealable.envelope is None or sealable.envelope.data_key == active:
             continue
         if sealable.stuck_under != active:

@@ -114,7 +114,7 @@ def rewrap(view: View) -> Step | None:
 def recover(view: View) -> Step | None:
     """An envelope or a mark that names an unknown key means first of all that this view is old."""
     active = view.properties.active
-    opens = active is not None and active.id not in view.closed
+    opens = active is not None and active.id not in view.shut
     return _batch(
         view,
         Recover,
@@ -132,14 +132,14 @@ def verify(view: View) -> Step | None:
     return _batch(
         view,
         Verify,
-        (s for s, st in view.standings if st in known and unproven(view, s) and _key_of(s) not in view.closed),
+        (s for s, st in view.standings if st in known and unproven(view, s) and _key_of(s) not in view.shut),
     )
 
 
 def seal(view: View) -> Step | None:
     """First seals, new passwords, and sources that are due for another look."""
     active = view.properties.active
-    if active is None or active.id in view.closed or findings.first_seals_wait(view):
+    if active is None or active.id in view.shut or findings.first_seals_wait(view):
         return None
     return _batch(
         view,
@@ -156,7 +156,7 @@ def confirm(view: View) -> Step | None:
 def re_encrypt(view: View) -> Step | None:
     """Everything whose envelope names another key than Active is stale."""
     active = view.properties.active
-    if active is None or active.id in view.closed:
+    if active is None or active.id in view.shut:
         return None
     return _batch(
         view,
@@ -164,7 +164,7 @@ def re_encrypt(view: View) -> Step | None:
         (
             s
             for s, st in view.standings
-            if st is Standing.STALE and _key_of(s) not in view.closed and findings.broken(view, s) is None
+            if st is Standing.STALE and _key_of(s) not in view.shut and findings.broken(view, s) is None
         ),
     )
 

@@ -48,7 +48,10 @@ class View:
     notes: Mapping[str, Note] = field(default_factory=dict)
     """By the sealable's uid."""
     closed: Mapping[str, ByokError] = field(default_factory=dict)
-    """Data keys (by id) that could not be unwrapped when last tried."""
+    """Data keys (by id) that could not be unwrapped when last tried. A clear no stays known until the next try says
+    something else: were it forgotten when that try is due, the statuses would flip at each of them."""
+    shut: frozenset[str] = frozenset()
+    """Those of them that are not to be tried again yet."""
     troubles: Mapping[str, ByokError] = field(default_factory=dict)
     """What went wrong at the last try of a step, by the step's subject; while it is here the step waits."""
     now: float = 0.0

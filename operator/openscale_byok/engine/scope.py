@@ -87,6 +87,10 @@ class Scope:
         if known is not None and known.metadata.uid == instance.metadata.uid:
             if instance.metadata.version <= known.metadata.version:
                 return False
+            for entry in instance.properties.data_keys:
+                before = known.properties.find(entry.id)
+                if before is not None and before.wrapped != entry.wrapped:
+                    self.closed.pop(entry.id, None)  # another wrapped form: what was said of the former is void
         else:
             self.listed = False  # what belongs to it carries the identity of the former one
         self.instance = instance
@@ -239,7 +243,12 @@ class Scope:
             keys=self.keys,
             sealables=tuple(self.sealables.values()),
             notes=self.notes,
-            closed={key: failure.error for key, failure in self.closed.items() if failure.due > now},
+            closed={
+                key: failure.error
+                for key, failure in self.closed.items()
+                if failure.due > now or isinstance(failure.error, Refused)
+            },
+            shut=frozenset(key for key, failure in self.closed.items() if failure.due > now),
             troubles={name: failure.error for name, failure in self.troubles.items() if failure.due > now},
             now=now,
             last_report=self.last_report,
