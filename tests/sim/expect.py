@@ -9,10 +9,11 @@ def expect_settled(world: World) -> None:
     """Everything is where it belongs, and the statuses say so."""
     instance = OpenScaleInstance.of(world.instance())
     assert not instance.metadata.deleting, "stories of deletion say themselves what must come of it"
-    if instance.spec.suspend:
-        world.change_instance(suspend=False)
-        world.settle()
-        instance = OpenScaleInstance.of(world.instance())
+    world.change_instance(suspend=False)
+    for raw in world.cluster.all(DataMart.KIND, INSTANCE):
+        world.revise_mart(raw["metadata"]["name"])  # a consumed source is looked at again only where that is asked for
+    world.settle()
+    instance = OpenScaleInstance.of(world.instance())
     bindings = [RootKeyBinding.of(raw) for raw in world.cluster.all(RootKeyBinding.KIND, INSTANCE)]
     marts = [DataMart.of(raw) for raw in world.cluster.all(DataMart.KIND, INSTANCE)]
     _key_in_force(instance, bindings, marts)
@@ -41,6 +42,7 @@ def _key_in_force(instance: OpenScaleInstance, bindings: list[RootKeyBinding], m
         names = [b.metadata.name for b in leaving]
         assert len(leaving) <= 1, f"only one can be needed: {names}"
         assert not leaving or (active is not None and leaving[0].root_key == active.root_key), names
+        return
     else:
         assert not leaving, f"bindings are not let go: {[b.metadata.name for b in leaving]}"
         assert active is None or active.root_key == GLOBAL

@@ -88,6 +88,7 @@ async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:
     kms, binding = context.kms(scope, step.root_key)
     aad = aad_of(instance)
     data_key, wrapped = await kms.generate(aad)
+    scope.learn_version(step.root_key, wrapped.version)
     proven = await kms.unwrap(wrapped.ciphertext, aad)
     if proven.id != data_key.id:
         raise Refused(Reason.TAMPERED, "the new data key does not unwrap to itself; nothing was sealed with it")
@@ -130,6 +131,9 @@ async def rewrap(context: Context, scope: Scope, step: Rewrap) -> None:
     kms, _ = context.kms(scope, entry.root_key)
     aad = aad_of(instance)
     newer = await kms.rewrap(entry.wrapped, aad)
+    scope.learn_version(entry.root_key, newer.version)
+    if newer.version == entry.root_key_version:
+        return  # rotated since the last look at the root key, and wrapped since then: nothing is behind
     proven = await kms.unwrap(newer.ciphertext, aad)
     if proven.id != entry.id:
         raise Refused(Reason.TAMPERED, "the rewrapped data key unwraps to another key; the former wrapped form is kept")

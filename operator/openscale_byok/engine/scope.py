@@ -1,7 +1,7 @@
 """Everything known of one instance: its objects as last seen, and what the engine remembers of them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
@@ -194,6 +194,17 @@ class Scope:
     def _refused(self, binding: RootKeyBinding) -> bool:
         standing = self.keys.get(binding.metadata.uid)
         return standing is not None and standing.refused
+
+    def learn_version(self, root_key: str, version: str) -> None:
+        """A root key has just wrapped something: its newest version is this one, whatever the last look said.
+
+        Were the look believed, every data key minted between a rotation and the next look would be rewrapped,
+        and found behind again, without end.
+        """
+        for uid in (b.metadata.uid for b in self.bindings.values() if b.root_key == root_key):
+            known = self.keys.get(uid)
+            if known is not None and known.look is not None:
+                self.keys[uid] = replace(known, look=replace(known.look, version=version))
 
     # Failures -----------------------------------------------------------------------------------------
 
