@@ -156,7 +156,9 @@ class Story:
         scene = self._scene
         marts = [m for m in scene.list("datamarts", TEAM) if m["spec"]["instanceRef"]["name"] == name]
         proof = scene.opener().open_all(scene.get("openscaleinstance", TEAM, name), marts)
-        self._claim(proof.holds, f"{len(marts)} envelopes open{': ' + '; '.join(proof.failures[:3]) if proof.failures else ''}")
+        self._claim(
+            proof.holds, f"{len(marts)} envelopes open{': ' + '; '.join(proof.failures[:3]) if proof.failures else ''}"
+        )
         self._claim(proof.passwords == self._passwords[name], f"{name}: each holds the password that was given")
         self._claim(proof.root_keys == root_keys, f"{name}: all under {_short(root_keys)}")
         database = scene.postgres
@@ -195,11 +197,16 @@ class Story:
         self._scene.until(done, f"instance {name} is under {crn or 'the global key'}")
 
     def _until_ready(self, name: str, number: int) -> None:
+        def sealed() -> bool:
+            status = self._scene.get("openscaleinstance", TEAM, name).get("status", {})
+            return bool(status.get("secrets", {}).get("current", 0) == number)
+
         def done() -> bool:
             marts = [m for m in self._scene.list("datamarts", TEAM) if m["spec"]["instanceRef"]["name"] == name]
             return len([m for m in marts if _is_ready(m.get("status", {}))]) == number
 
-        self._scene.until(done, f"{number} data marts of {name} are sealed", 120)
+        self._scene.until(sealed, f"{number} data marts of {name} are sealed", 120)
+        self._scene.until(done, f"{number} data marts of {name} are ready", 60)
 
     def _until_role(self, binding: str, role: str) -> None:
         self._scene.until(
@@ -256,5 +263,3 @@ def _is_ready(status: dict[str, Any]) -> bool:
 def _short(root_keys: set[str]) -> str:
     names = {key if key == "global" else f"root key …{key[-12:]}" for key in root_keys}
     return ", ".join(sorted(names)) or "nothing"
-
-
