@@ -14,13 +14,14 @@ from openscale_byok.core.findings import (
     count,
     first_seals_wait,
     needed,
+    needs_source,
     newer,
     source_missing,
     stuck,
 )
 from openscale_byok.core.sealable import Note, Sealable, Standing
 from openscale_byok.core.view import Choice, KeyStanding, View, choose
-from openscale_byok.errors import ByokError, Missing, Refused
+from openscale_byok.errors import ByokError, Missing, Refused, Unavailable
 from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import (
     GLOBAL,
@@ -167,9 +168,14 @@ def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tup
     elif isinstance(note.source_trouble, Refused):
         text = f"{note.source_trouble.message}; the former password stays sealed"
         return not_ready(note.source_trouble.reason, text)
-    if why is None:
+    if why is not None:
+        return not_ready(why.reason, f"{why.message}; {_give_again(sealable)}")
+    if sealable.ready or not needs_source(view, sealable, standing):
         return None
-    return not_ready(why.reason, f"{why.message}; {_give_again(sealable)}")
+    # Sealed, but for a former spec, and the new one has to wait: say for what.
+    if isinstance(note.source_trouble, Unavailable) and note.source_looked == sealable.meta.generation:
+        return not_ready(note.source_trouble.reason, note.source_trouble.message)
+    return _key_trouble(view)
 
 
 def _surroundings(view: View, sealable: Sealable) -> tuple[Reason, str] | None:
@@ -192,6 +198,10 @@ def _surroundings(view: View, sealable: Sealable) -> tuple[Reason, str] | None:
 def _unsealed_trouble(view: View, note: Note) -> tuple[Wanted, Wanted] | None:
     if note.source_trouble is not None:
         return not_ready(note.source_trouble.reason, note.source_trouble.message)
+    return _key_trouble(view)
+
+
+def _key_trouble(view: View) -> tuple[Wanted, Wanted] | None:
     choice = choose(view)
     if choice.root_key is None or first_seals_wait(view):
         return not_ready(choice.reason, choice.message)
@@ -410,6 +420,11 @@ def _patches(view: View, now: str) -> Iterator[StatusPatch]:
 def unreported(view: View) -> bool:
     """Whether any status differs from what was found."""
     return next(patches(view, ""), None) is not None
+
+
+def told(view: View, now: str) -> dict[str, Any]:
+    """What an instance's status is to say besides its properties, where it does not say so yet."""
+    return next((dict(patch.status) for patch in _instance_patch(view, now)), {})
 
 
 def _instance_patch(view: View, now: str) -> Iterator[StatusPatch]:

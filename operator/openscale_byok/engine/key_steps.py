@@ -5,8 +5,10 @@ Each reads afresh what it rests on, and writes once, conditioned on the instance
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from openscale_byok.core.conditions import told
 from openscale_byok.core.findings import needed, retirable
 from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap
@@ -225,8 +227,17 @@ async def _read(context: Context, scope: Scope) -> OpenScaleInstance:
 
 
 async def _write(context: Context, scope: Scope, instance: OpenScaleInstance, properties: dict[str, Any]) -> None:
-    raw = await context.store.patch_status(instance.KIND, instance.metadata, {"properties": properties})
+    """Write properties, and in the same write what the status says because of them.
+
+    Otherwise an instance would call itself Ready, on counts from before, for as long as it takes to report.
+    """
+    after = Properties.model_validate(instance.properties.dump() | properties)
+    future = instance.model_copy(update={"status": instance.status.model_copy(update={"properties": after})})
+    view = replace(scope.view(context.clock.monotonic(), ""), instance=future)
+    status = told(view, context.now_text()) | {"properties": properties}
+    raw = await context.store.patch_status(instance.KIND, instance.metadata, status)
     scope.see_instance(OpenScaleInstance.of(raw))
+    scope.last_report = context.clock.monotonic()
 
 
 async def _unhold(context: Context, scope: Scope, held: OpenScaleInstance | RootKeyBinding) -> None:
