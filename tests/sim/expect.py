@@ -38,10 +38,9 @@ def _key_in_force(instance: OpenScaleInstance, bindings: list[RootKeyBinding], m
         assert active.root_key in wanted, "the root key in force is not bound"
         assert not leaving, f"bindings are not let go: {[b.metadata.name for b in leaving]}"
     elif forbidden:
-        # The last one stays until another takes over; and what was under the global key stays there.
-        names = [b.metadata.name for b in leaving]
-        assert len(leaving) <= 1, f"only one can be needed: {names}"
-        assert not leaving or (active is not None and leaving[0].root_key == active.root_key), names
+        # What protects stays until another takes over; no binding that is going is the ground to let another go.
+        kept = {b.root_key for b in leaving}
+        assert not leaving or (active is not None and kept == {active.root_key}), [b.metadata.name for b in leaving]
         return
     else:
         assert not leaving, f"bindings are not let go: {[b.metadata.name for b in leaving]}"
@@ -57,9 +56,9 @@ def _sealed(world: World, mart: DataMart) -> None:
     name, sealed, ready = mart.metadata.name, mart.status.sealed_password, _says(mart, "Ready")
     source = world.cluster.secrets.get((NAMESPACE, f"pw-{name}"))
     active = OpenScaleInstance.of(world.instance()).properties.active
-    if active is None or ready[1] == "NoRootKey":
-        assert source is not None
+    if ready[1] == "NoRootKey":
         return
+    assert active is not None, f"{name}: {ready}"
     if ready[1] == "EndpointChanged":
         assert source is None, f"{name}: {ready}, and the password is there"
         return
@@ -74,4 +73,6 @@ def _sealed(world: World, mart: DataMart) -> None:
 
 
 def _says(found: OpenScaleInstance | RootKeyBinding | DataMart, type_: str) -> tuple[str, str]:
+    """A condition's status and reason, which must be about the spec of now."""
+    assert found.status.observed_generation == found.metadata.generation, f"{found.metadata.name}: not seen as it is"
     return next(((c.status, c.reason) for c in found.status.conditions if c.type == type_), ("", ""))
