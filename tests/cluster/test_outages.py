@@ -187,7 +187,8 @@ def test_sigterm_ends_it_at_once_with_exit_code_0(team: Team) -> None:
     team.marts(*names)
     began = time.monotonic()
     assert team.scene.operator.stop() == 0
-    assert time.monotonic() - began < 3
+    took = time.monotonic() - began
+    assert took < 4, "kopf's own five seconds are not waited for"
     team.scene.operator.start()
     team.until_ready(*names)
     team.prove("global")

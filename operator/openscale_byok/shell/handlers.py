@@ -12,6 +12,8 @@ import kopf
 from openscale_byok.engine.reconciler import Engine
 from openscale_byok.resources import FINALIZER, GROUP, KINDS, VERSION
 
+END_WAITERS_SECONDS = 0.3
+
 
 class _NoDiffBase(kopf.DiffBaseStorage):
     """Nothing is ever diffed, so nothing is stored for it."""
@@ -93,4 +95,18 @@ async def serve(engine: Engine) -> None:
     tasks = await kopf.spawn_tasks(
         registry=registry_for(engine), settings=kopf_settings(), standalone=True, clusterwide=True
     )
-    await kopf.run_tasks([*tasks, asyncio.create_task(engine.serve(), name="engine")], ignored=before)
+    await kopf.run_tasks([*tasks, asyncio.create_task(_work(engine), name="engine")], ignored=before)
+
+
+async def _work(engine: Engine) -> None:
+    """The engine's work. At its end kopf's own waiters end too: it forgets to cancel them, and waits 5 s for them."""
+    try:
+        await engine.serve()
+    finally:
+        asyncio.get_running_loop().call_later(END_WAITERS_SECONDS, _end_waiters)
+
+
+def _end_waiters() -> None:
+    for task in asyncio.all_tasks():
+        if task.get_name().startswith("pause-waiter"):
+            task.cancel()
