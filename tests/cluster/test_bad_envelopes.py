@@ -179,8 +179,8 @@ def test_lost_properties_are_rebuilt_from_the_envelopes(team: Team, customer: bo
     team.until_ready("one", "two")
     team.until_ready("prod", kind="OpenScaleInstance")
     envelopes = {name: sealed(team, name)["envelope"] for name in ("one", "two")}
-    team.patch("OpenScaleInstance", "prod", {"metadata": {"finalizers": None}})
     team.delete("OpenScaleInstance", "prod")
+    team.patch("OpenScaleInstance", "prod", {"metadata": {"finalizers": None}})
     team.until_gone("OpenScaleInstance", "prod")
     team.until_reason("DataMart", "one", "InstanceNotFound")
     team.instance()

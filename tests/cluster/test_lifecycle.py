@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from openscale_byok.resources import API_VERSION, GROUP
+from stage.api import ApiError
 from stage.scene import GLOBAL_KEY_SECRET, NAMESPACE
 from stage.team import Team
 
@@ -119,11 +120,18 @@ def test_a_missing_kind_refuses_to_start(stopped: Team) -> None:
         found = api.call("GET", f"/apis/{API_VERSION}")["resources"]
         return any(resource["name"] == "rootkeybindings" for resource in found)
 
+    def answers() -> bool:
+        try:
+            api.list("RootKeyBinding", stopped.namespace)
+        except ApiError:  # 404, then 429: its storage is being initialized
+            return False
+        return serves()
+
     try:
         stopped.until(lambda: not serves(), "the kind is not served")
         said = refused_start(stopped, stopped.scene.folder / "operator.kubeconfig")
     finally:
         api.call("PATCH", name, {"spec": {"versions": document["spec"]["versions"]}}, patch)
-        stopped.until(serves, "the kind is served again")
+        stopped.until(answers, "the kind is served again")
     assert "RootKeyBinding" in said
     assert "kubectl apply -k crds" in said
