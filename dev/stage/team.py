@@ -101,7 +101,12 @@ class Team:
         self.create(manifests.secret(self.namespace, name, values, handover=handover))
 
     def marts(
-        self, *names: str, instance: str = "prod", handover: bool = False, sources: bool = True, **spec: Any  # noqa: ANN401 -- as above
+        self,
+        *names: str,
+        instance: str = "prod",
+        handover: bool = False,
+        sources: bool = True,
+        **spec: Any,  # noqa: ANN401 -- as above
     ) -> None:
         """Data marts, each with a Secret of its own that holds a new password."""
         for name in names:
