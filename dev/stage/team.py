@@ -227,11 +227,12 @@ class Team:
     def nothing_written(self, polls: int = 4) -> None:
         """Watch for some key polls: not one write, and no call but the polls."""
         with self.counted() as tally:
-            self._wait(polls)
+            self.wait(polls)
         if tally.writes or set(tally.key_protect) - {"metadata"}:
             raise AssertionError(f"{tally.writes} {tally.key_protect}\n{self.standing()}")
 
-    def _wait(self, polls: int) -> None:
+    def wait(self, polls: int) -> None:
+        """Let so many key polls go by, as seen from outside."""
         before = self._polls()
         self.until(lambda: self._polls() >= before + polls, f"{polls} polls have gone by", 30)
 

@@ -29,8 +29,10 @@ def vault() -> Vault:
 def scene(crds: Cluster, vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Everything that runs, without PostgreSQL. At its end: no secret in the log, no namespace that hangs."""
     settings = {"KEY_POLL_SECONDS": str(POLL_SECONDS), "SOURCE_REFRESH_SECONDS": str(SOURCE_REFRESH_SECONDS)}
+    settings |= {"TRUSTED_PROFILES": "true"}
+    values = {"trustedProfiles": {"enabled": True}}
     folder = tmp_path_factory.mktemp("s")
-    with raise_scene(cluster=crds, folder=folder, postgres=False, settings=settings) as raised:
+    with raise_scene(cluster=crds, folder=folder, postgres=False, settings=settings, values=values) as raised:
         yield raised
         if crds.has_controller_manager:
             _until_gone(raised, vault)

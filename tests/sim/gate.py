@@ -34,6 +34,8 @@ class Process:
     alive: bool = True
     pending: list[Call] = field(default_factory=list)
     tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
+    forbidden: dict[str, ByokError] = field(default_factory=dict)
+    """Calls (by the beginning of their names) that are refused, and how."""
 
     async def ask(self, name: str, effect: Callable[[], T]) -> T:
         """Make a call; it has its effect when the gate opens, not before."""
@@ -87,7 +89,10 @@ class Process:
 
     def _make(self, call: Call) -> None:
         call.made = True
+        refusal = next((error for name, error in self.forbidden.items() if call.name.startswith(name)), None)
         try:
+            if refusal is not None:
+                raise refusal
             call.result = call.effect()
         except ByokError as error:
             call.error = error

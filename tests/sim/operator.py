@@ -1,6 +1,6 @@
 """The real engine in a process of its own, started as the composition root starts it, behind gates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -81,6 +81,8 @@ class Operator:
         self.process = Process(name)
         self.events: list[Event] = []
         self.engine: Engine | None = None
+        self.hears: Callable[[Event], bool] = lambda _: True
+        """Which events arrive in `World.run`; the others wait."""
         self._loop, self._cluster, self._vault, self._tuning = loop, cluster, vault, tuning
         self._watch = self.events.append
         with self.process.running():
@@ -106,6 +108,19 @@ class Operator:
         self.events.clear()
         self.process.crash()
         self._loop.run_ready()
+
+    def deliver_heard(self) -> None:
+        """Let every event arrive that may."""
+        waiting = [event for event in self.events if not self.hears(event)]
+        heard = [event for event in self.events if self.hears(event)]
+        self.events[:] = heard
+        while self.events and self.engine is not None:
+            self.deliver()
+        self.events[:] = self.events + waiting
+
+    def busy(self) -> bool:
+        """Whether something may go on without time going on."""
+        return self.alive and bool(self.process.pending or any(self.hears(event) for event in self.events))
 
     def deliver(self, number: int = 0) -> None:
         """Let an event of the watch arrive."""

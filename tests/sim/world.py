@@ -43,7 +43,7 @@ class World:
         self.cluster.on_change.append(self.checks)
         self.unhandled: list[str] = []
         self.tuning = TUNING
-        self._passwords = self._started = self._calls = 0
+        self._passwords = self._started = 0
         structlog.configure(processors=[self._logged], cache_logger_on_first_use=False)
 
     def close(self) -> None:
@@ -73,32 +73,30 @@ class World:
     def run(self, *operators: Operator, limit: int = 1_500) -> None:
         """Let them work until all wait for time: events arrive in order, calls are answered in order."""
         for _ in range(limit):
-            busy = [o for o in operators or self.living() if o.alive and (o.events or o.process.pending)]
+            busy = [operator for operator in operators or self.living() if operator.busy()]
             if not busy:
                 return
             for operator in busy:
-                while operator.events and operator.engine is not None:
-                    operator.deliver()
+                operator.deliver_heard()
                 self.loop.run_ready()
                 if operator.process.pending:
                     operator.process.whole()
-                    self._calls += 1
                 self.loop.run_ready()
             self.living()
         names = [call.name for o in self.operators for call in o.process.pending]
         raise AssertionError(f"does not come to rest: {names}")
 
-    def wait(self, seconds: float) -> None:
-        """Let time pass, and everyone work meanwhile."""
+    def wait(self, seconds: float, *operators: Operator) -> None:
+        """Let time pass, and them (or everyone) work meanwhile."""
         until = self.loop.time() + seconds
         while True:
-            self.run()
+            self.run(*operators)
             timer = self.loop.next_timer()
             if timer is None or timer > until:
                 break
             self.loop.jump(timer)
         self.loop.jump(until)
-        self.run()
+        self.run(*operators)
 
     def settle(self, limit: int = 12) -> None:
         """Let time pass until nobody has written anything for long."""
@@ -106,6 +104,8 @@ class World:
             before = self.cluster.writes
             if not self.living():
                 self.start()
+            for operator in self.operators:
+                operator.hears = lambda _: True
             self.wait(QUIET_SECONDS)
             if self.cluster.writes == before:
                 return

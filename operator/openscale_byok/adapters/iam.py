@@ -98,7 +98,7 @@ class Iam:
             code = answer.json.get("errorCode", "") if isinstance(answer.json, dict) else ""
             code = code if isinstance(code, str) and code.isalnum() and len(code) < 32 else ""
             at = f"status {answer.status}{f', {code}' if code else ''}"
-            text = f"IAM refuses the credentials ({at}); give a valid API key"
+            text = f"IAM refuses the credentials ({at}); give valid ones"
             raise Refused(Reason.CREDENTIALS_REFUSED, text)
         try:
             token, life = str(answer.json["access_token"]), float(answer.json["expires_in"])
