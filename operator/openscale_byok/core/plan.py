@@ -78,6 +78,8 @@ def mint(view: View) -> Step | None:
     """The Active key must be under the chosen root key, and answer the revision that is asked for."""
     assert view.instance is not None  # noqa: S101 -- the chain is only used with an instance
     choice, properties = choose(view), view.properties
+    if not properties.data_keys and any(s.envelope for s in view.sealables):
+        return None  # rebuild first, and if that fails, wait: a fresh key would only hide the loss
     active = properties.active
     if choice.root_key is None or choice.reason is not Reason.IN_FORCE:
         return None

@@ -179,26 +179,33 @@ async def retire(context: Context, scope: Scope, _: Retire) -> None:
 async def rebuild(context: Context, scope: Scope, _: Rebuild) -> None:
     """Restore the properties from the wrapped keys that the envelopes carry themselves.
 
-    The key that most envelopes name becomes Active: with a single one nothing has to be re-encrypted.
+    Each is unwrapped before it is recorded: an envelope's header is not authenticated until it is opened.
+    The key that most envelopes name becomes Active: with a single one nothing has to be re-encrypted. One
+    whose root key refuses now is recorded too, after those that are proven: it may be needed later.
     """
     instance = await _read(context, scope)
     if instance.properties.data_keys:
         return
     marts = await context.store.datamarts(*scope.key)
     found = [from_datamart(mart, instance.spec.service_instance_id) for mart in marts.items]
-    entries = _entries_of(found, context.now_text())[: MAX_RETIRING + 1]
-    if not entries:
-        scope.list_marts(marts.version, marts.items)
+    scope.list_marts(marts.version, marts.items)
+    named = _entries_of(found, context.now_text())
+    if not named:
         return
-    active = entries[0]
+    proofs = [(entry, await _proven(context, scope, entry)) for entry in named]
+    good = [entry for entry, proof in proofs if proof] + [entry for entry, proof in proofs if proof is None]
+    if not good:
+        text = "status.properties are lost, and no envelope's own wrapped key unwraps; give the passwords again"
+        raise Refused(Reason.TAMPERED, text)
+    active, *former = good[: MAX_RETIRING + 1]
+    entries = (active.model_copy(update={"state": "Active"}), *former)
     properties = Properties(
         user_root_key_crn="" if active.root_key == GLOBAL else active.root_key,
         data_key_revision=instance.spec.data_key_revision,
-        data_keys=tuple(entries),
+        data_keys=entries,
         releases=instance.properties.releases,
     )
     await _write(context, scope, instance, properties.dump())
-    scope.list_marts(marts.version, marts.items)
     text = f"status.properties were lost; {len(entries)} data keys were restored from the envelopes"
     log.warning("rebuilt", instance=scope.key[1], namespace=scope.key[0], data_keys=len(entries))
     await context.store.announce(instance.KIND, instance.metadata, Reason.PROPERTIES_REBUILT, text)
@@ -213,11 +220,20 @@ def _entries_of(sealables: Sequence[Sealable], now: str) -> list[DataKeyEntry]:
             root_key=wrapped[key_id].root_key,
             root_key_version="",  # unknown: the next look at the root key has it rewrapped, and so proven
             wrapped=wrapped[key_id].ciphertext,
-            state="Retiring" if place else "Active",
+            state="Retiring",
             created_time=now,
         )
-        for place, (key_id, _) in enumerate(named.most_common())
+        for key_id, _ in named.most_common()
     ]
+
+
+async def _proven(context: Context, scope: Scope, entry: DataKeyEntry) -> bool | None:
+    """Whether a wrapped key unwraps to what its id commits to; None where its root key refuses to say."""
+    try:
+        await context.data_key(scope, entry)
+    except Refused as error:
+        return False if error.reason is Reason.TAMPERED else None
+    return True
 
 
 async def _read(context: Context, scope: Scope) -> OpenScaleInstance:
