@@ -1,0 +1,86 @@
+"""What a binding says of itself, and of its root key."""
+
+from typing import Literal
+
+from openscale_byok.core.conditions.base import Wanted, not_ready
+from openscale_byok.core.findings import Count, count, needed
+from openscale_byok.core.view import Choice, KeyStanding, View, choose
+from openscale_byok.errors import Refused
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import RootKeyBinding
+
+
+def key_usable(standing: KeyStanding) -> Wanted:
+    """What is known of a root key, as a condition."""
+    look, trouble = standing.look, standing.trouble
+    if trouble is not None:
+        status: Literal["False", "Unknown"] = "False" if isinstance(trouble, Refused) else "Unknown"
+        return Wanted("KeyUsable", status, trouble.reason, trouble.message)
+    if look is None:
+        return Wanted("KeyUsable", "Unknown", Reason.CHECKING_KEY, "Key Protect has not answered yet")
+    return _by_state(look.state.value, look.until)
+
+
+def _by_state(state: str, until: str) -> Wanted:
+    at = f" (on {until})" if until else ""
+    if state == "Suspended":
+        return Wanted("KeyUsable", "False", Reason.KEY_DISABLED, "the root key is disabled; enable it in Key Protect")
+    if state == "Destroyed":
+        text = f"the root key was deleted; restore it in Key Protect{f' before {until}' if until else ''}"
+        return Wanted("KeyUsable", "False", Reason.KEY_DESTROYED, text)
+    if state == "Deactivated":
+        text = f"the root key expired{at}: it still opens, but wraps no new data key; bind another root key"
+        return Wanted("KeyUsable", "True", Reason.KEY_EXPIRED, text)
+    return Wanted("KeyUsable", "True", Reason.KEY_ACTIVE, "the root key is active")
+
+
+def of_binding(view: View, binding: RootKeyBinding) -> tuple[tuple[Wanted, ...], str | None]:
+    """A binding's conditions and its role."""
+    usable = key_usable(view.key(binding))
+    if view.instance is None:
+        named = binding.spec.instance_ref.name
+        text = f"spec.instanceRef: OpenScaleInstance {named} does not exist in this namespace (yet)"
+        return (*not_ready(Reason.INSTANCE_NOT_FOUND, text), usable), None
+    choice, active = choose(view), view.properties.active
+    chosen = choice.binding is not None and choice.binding.metadata.uid == binding.metadata.uid
+    if binding.metadata.deleting:
+        return (
+            *_leaving(view, binding, choice),
+            usable,
+        ), "InForce" if chosen and choice.message else "Releasing"
+    in_force = chosen and active is not None and active.root_key == binding.root_key
+    if usable.status != "True" or (usable.reason is Reason.KEY_EXPIRED and not in_force):
+        return (*unusable(usable), usable), "InForce" if in_force else None
+    if in_force:
+        text = f"protects OpenScaleInstance {view.name}"
+        return (Wanted("Ready", "True", Reason.IN_FORCE, text), usable), "InForce"
+    if chosen:
+        cause = view.trouble("mint")
+        reason, text = (cause.reason, cause.message) if cause else (Reason.SEALING, "about to come into force")
+        return (*not_ready(reason, text), usable), "Standby"
+    text = "waits until the binding in force is deleted"
+    return (Wanted("Ready", "True", Reason.STANDBY, text), usable), "Standby"
+
+
+def unusable(usable: Wanted) -> tuple[Wanted, ...]:
+    if usable.status == "Unknown":
+        ready = Wanted("Ready", "Unknown", usable.reason, usable.message)
+        return ready, Wanted("Reconciling", "True", usable.reason, usable.message)
+    return not_ready(usable.reason, usable.message)
+
+
+def _leaving(view: View, binding: RootKeyBinding, choice: Choice) -> tuple[Wanted, ...]:
+    if choice.binding is not None and choice.binding.metadata.uid == binding.metadata.uid and choice.message:
+        return not_ready(Reason.STILL_NEEDED, choice.message)
+    found = count(view)
+    if found.stuck and needed(view, binding):
+        return not_ready(Reason.STUCK, stuck_text(found))
+    return not_ready(Reason.RELEASING, "secrets are moving away from this root key; see the instance for how far")
+
+
+def stuck_text(found: Count) -> str:
+    some = ", ".join(found.stuck_names[:5]) + (" …" if len(found.stuck_names) > 5 else "")
+    return (
+        f"{found.stuck} of {found.total} secrets cannot be opened ({some}): enable or restore their root key, "
+        "or give their passwords again"
+    )

@@ -1,0 +1,94 @@
+"""What an instance says of itself."""
+
+from typing import Literal
+
+from openscale_byok.core.conditions.base import Wanted, not_ready
+from openscale_byok.core.conditions.bindings import key_usable, stuck_text, unusable
+from openscale_byok.core.findings import Count
+from openscale_byok.core.view import Choice, View, choose
+from openscale_byok.errors import Refused
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import GLOBAL, MAX_RETIRING, PROPERTIES_FORMAT
+
+
+def of_instance(view: View, found: Count) -> tuple[Wanted, ...]:
+    """An instance's conditions."""
+    choice = choose(view)
+    usable = _instance_key(view, choice)
+    return (*_instance_ready(view, choice, usable, found), usable, _encrypted(found))
+
+
+def _instance_key(view: View, choice: Choice) -> Wanted:
+    if choice.binding is not None:
+        return key_usable(view.key(choice.binding))
+    active = view.properties.active
+    cause = view.closed.get(active.id) if active is not None else None
+    if cause is not None:
+        status: Literal["False", "Unknown"] = "False" if isinstance(cause, Refused) else "Unknown"
+        return Wanted("KeyUsable", status, cause.reason, cause.message)
+    if choice.root_key == GLOBAL:
+        return Wanted("KeyUsable", "True", Reason.IN_FORCE, "the global key protects what no binding protects")
+    status = "Unknown" if choice.reason is Reason.WAITING_FOR_ROOT_KEY else "False"
+    return Wanted("KeyUsable", status, choice.reason, choice.message)
+
+
+def _encrypted(found: Count) -> Wanted:
+    if found.stuck:
+        return Wanted("Encrypted", "False", Reason.STUCK, stuck_text(found))
+    if found.stale:
+        text = f"{found.current} of {found.total} secrets are under the active data key"
+        return Wanted("Encrypted", "False", Reason.RE_ENCRYPTING, text)
+    return Wanted("Encrypted", "True", Reason.CURRENT, "every sealed secret is under the active data key")
+
+
+def _instance_ready(view: View, choice: Choice, usable: Wanted, found: Count) -> tuple[Wanted, ...]:
+    trouble = _instance_trouble(view, choice, usable, found)
+    if trouble is not None:
+        reason, message = trouble
+        if reason is usable.reason and usable.status == "Unknown" and reason is not Reason.WAITING_FOR_ROOT_KEY:
+            return unusable(usable)
+        return not_ready(reason, message)
+    if view.properties.active is None:
+        return (Wanted("Ready", "True", Reason.NOTHING_TO_PROTECT, "no secret and no binding yet"),)
+    unsealed = found.total - found.current
+    text = "every secret is under the active data key"
+    if unsealed:
+        text = f"every sealed secret is under the active data key; {unsealed} of {found.total} are not sealed yet"
+    return (Wanted("Ready", "True", Reason.CURRENT, text),)
+
+
+def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) -> tuple[Reason, str] | None:  # noqa: C901 -- an ordered list of findings, first one wins
+    assert view.instance is not None  # noqa: S101 -- only asked of an instance
+    if view.instance.metadata.deleting:
+        if view.sealables:
+            some = ", ".join(s.meta.name for s in view.sealables[:5])
+            return (
+                Reason.DATA_MARTS_REMAIN,
+                f"{found.total} data marts name this instance ({some}): delete them first",
+            )
+        return Reason.DELETING, "being deleted"
+    if view.rival:
+        text = f"spec.serviceInstanceId is claimed by OpenScaleInstance {view.rival} already; delete one of the two"
+        return Reason.CONFLICT, text
+    if view.properties.format > PROPERTIES_FORMAT:
+        return Reason.NEWER_FORMAT, "status.properties has a newer format; run the newer operator"
+    if view.instance.spec.suspend:
+        return Reason.SUSPENDED, "spec.suspend is true"
+    if choice.reason is Reason.WAITING_FOR_ROOT_KEY or (choice.root_key is None and view.sealables):
+        return choice.reason, choice.message
+    if usable.status != "True":
+        return usable.reason, usable.message
+    active = view.properties.active
+    cause = view.trouble("mint", "rebuild") or (view.closed.get(active.id) if active is not None else None)
+    if cause is not None:
+        return cause.reason, cause.message
+    if active is not None and choice.root_key not in (None, active.root_key):
+        if len(view.properties.data_keys) > MAX_RETIRING:
+            text = f"{MAX_RETIRING} former data keys are still needed by stuck secrets; see status.secrets"
+            return Reason.TOO_MANY_DATA_KEYS, text
+        return Reason.ROOT_KEY_CHANGED, "another root key is about to come into force"
+    if found.stuck:
+        return Reason.STUCK, stuck_text(found)
+    if found.stale:
+        return Reason.RE_ENCRYPTING, f"{found.current} of {found.total} secrets are under the active data key"
+    return None

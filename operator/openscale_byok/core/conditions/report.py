@@ -1,0 +1,109 @@
+"""Every status that differs from what was found, as the patch that mends it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from openscale_byok.core.conditions.base import Wanted, merged
+from openscale_byok.core.conditions.bindings import of_binding
+from openscale_byok.core.conditions.instances import of_instance
+from openscale_byok.core.conditions.sealables import of_sealable
+from openscale_byok.core.findings import count
+from openscale_byok.core.view import View
+from openscale_byok.reasons import TABLE
+from openscale_byok.resources import GLOBAL, Condition, Meta, RootKeyBinding
+
+
+@dataclass(frozen=True, slots=True)
+class StatusPatch:
+    """A status to write, and what to announce because of it."""
+
+    kind: str
+    meta: Meta
+    status: Mapping[str, Any]
+    announce: Wanted | None
+    says: tuple[object, ...]
+    """All that it says, whatever was there before."""
+
+
+def patches(view: View, now: str) -> Iterator[StatusPatch]:
+    """Every status that differs from what was found, and that no other writer disputes just now."""
+    return (patch for patch in _patches(view, now) if view.disputed.get(patch.meta.uid, view.now) <= view.now)
+
+
+def _patches(view: View, now: str) -> Iterator[StatusPatch]:
+    if view.instance is not None:
+        yield from _instance_patch(view, now)
+    for binding in view.bindings:
+        yield from _binding_patch(view, binding, now)
+    for sealable, standing in view.standings:
+        wanted = of_sealable(view, sealable, standing)
+        if wanted is not None:
+            yield from _patch(
+                sealable.kind,
+                sealable.meta,
+                sealable.conditions,
+                sealable.observed_generation,
+                {},
+                {},
+                wanted,
+                now,
+            )
+
+
+def unreported(view: View) -> bool:
+    """Whether any status differs from what was found."""
+    return next(patches(view, ""), None) is not None
+
+
+def told(view: View, now: str) -> dict[str, Any]:
+    """What an instance's status is to say besides its properties, where it does not say so yet."""
+    return next((dict(patch.status) for patch in _instance_patch(view, now)), {})
+
+
+def _instance_patch(view: View, now: str) -> Iterator[StatusPatch]:
+    assert view.instance is not None  # noqa: S101 -- asked only then
+    status, active, found = view.instance.status, view.properties.active, count(view)
+    protection = "None" if active is None else "Global" if active.root_key == GLOBAL else "Customer"
+    secrets = {"total": found.total, "current": found.current, "stale": found.stale, "stuck": found.stuck}
+    fields: dict[str, Any] = {"protection": protection, "secrets": secrets}
+    before = {"protection": status.protection, "secrets": status.secrets.dump() if status.secrets else None}
+    meta, observed = view.instance.metadata, status.observed_generation
+    wanted = of_instance(view, found)
+    yield from _patch(view.instance.KIND, meta, status.conditions, observed, before, fields, wanted, now)
+
+
+def _binding_patch(view: View, binding: RootKeyBinding, now: str) -> Iterator[StatusPatch]:
+    status, look = binding.status, view.key(binding).look
+    wanted, role = of_binding(view, binding)
+    fields = {
+        "role": role,
+        "keyState": look.state.value if look else status.key_state or "Unknown",
+        "keyVersion": look.version if look else status.key_version,
+    }
+    before = {"role": status.role, "keyState": status.key_state, "keyVersion": status.key_version}
+    meta, observed = binding.metadata, status.observed_generation
+    yield from _patch(binding.KIND, meta, status.conditions, observed, before, fields, wanted, now)
+
+
+def _patch(
+    kind: str,
+    meta: Meta,
+    existing: tuple[Condition, ...],
+    observed: int,
+    before: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    wanted: tuple[Wanted, ...],
+    now: str,
+) -> Iterator[StatusPatch]:
+    extra = {name: value for name, value in fields.items() if value != before[name]}
+    conditions = merged(existing, wanted, meta.generation, now)
+    if conditions is None and not extra and observed == meta.generation:
+        return
+    status = dict(extra) | ({"conditions": conditions} if conditions is not None else {})
+    ready = next(want for want in wanted if want.type == "Ready")
+    was = next((old for old in existing if old.type == "Ready"), None)
+    turned = was is None or was.reason != ready.reason.value
+    loud = turned and TABLE[ready.reason].event == "Warning"
+    says = (meta.generation, wanted, *map(str, fields.values()))
+    yield StatusPatch(kind, meta, status | {"observedGeneration": meta.generation}, ready if loud else None, says)

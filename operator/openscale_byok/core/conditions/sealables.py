@@ -1,0 +1,141 @@
+"""What a data mart, or whatever else is sealed, says of itself."""
+
+from openscale_byok.core.conditions.base import Wanted, not_ready
+from openscale_byok.core.findings import broken, first_seals_wait, needs_source, newer, source_missing, stuck
+from openscale_byok.core.sealable import Note, Sealable, Standing
+from openscale_byok.core.view import View, choose
+from openscale_byok.errors import ByokError, Missing, Refused, Unavailable
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import PROPERTIES_FORMAT
+
+
+def checking_seal() -> tuple[Wanted, ...]:
+    """Sealed, and not checked since."""
+    text = "sealed; checking that its data key is still the active one"
+    return (*not_ready(Reason.CHECKING_SEAL, text), Wanted("Sealed", "Unknown", Reason.CHECKING_SEAL, text))
+
+
+def confirmed(sealable: Sealable, note: Note, *, shared_with: str = "") -> tuple[Wanted, ...]:
+    """Sealed, and checked after the seal was stored."""
+    ref = sealable.source_ref
+    handover = sealable.sealed_source is not None and sealable.sealed_source.handover
+    if shared_with:
+        text = f"hand-over Secret {ref.name} is kept until DataMart {shared_with} is sealed from it too"
+        source = Wanted("SourceRemoved", "False", Reason.SOURCE_KEPT, text)
+    elif handover:
+        source = Wanted("SourceRemoved", "True", Reason.HANDED_OVER, f"Secret {ref.name} was consumed")
+    elif isinstance(note.source_trouble, Missing) or sealable.sealed_source is None:
+        source = Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {ref.name} is gone")
+    else:
+        text = f"Secret {ref.name} still holds the password in plain form, which no root key can revoke"
+        source = Wanted("SourceRemoved", "False", Reason.SOURCE_KEPT, text)
+    sealed = "the password is sealed under the active data key"
+    return (
+        Wanted("Ready", "True", Reason.SEALED, sealed),
+        Wanted("Sealed", "True", Reason.SEALED, sealed),
+        source,
+    )
+
+
+def of_sealable(view: View, sealable: Sealable, standing: Standing) -> tuple[Wanted, ...] | None:
+    """What keeps a sealable from being ready; None where a step of the plan will say how it stands."""
+    trouble = _sealable_trouble(view, sealable, standing)
+    if trouble is None:
+        return None
+    kept = sealable.envelope is not None and broken(view, sealable) is None
+    sealed = Wanted("Sealed", "True" if kept else "False", Reason.SEALED if kept else trouble[0].reason)
+    return (*trouble, sealed, *_source_removed(view, sealable))
+
+
+def _source_removed(view: View, sealable: Sealable) -> tuple[Wanted, ...]:
+    before = sealable.condition("SourceRemoved")
+    if before is None:
+        return ()
+    if before.status == "False" and isinstance(view.note(sealable).source_trouble, Missing):
+        return (Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {sealable.source_ref.name} is gone"),)
+    known = before.reason in Reason.__members__.values()
+    return (Wanted("SourceRemoved", before.status, Reason(before.reason), before.message),) if known else ()
+
+
+def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tuple[Wanted, Wanted] | None:
+    around = _surroundings(view, sealable)
+    if around is not None:
+        return None if sealable.ready and around[0] is Reason.SUSPENDED else not_ready(*around)
+    note = view.note(sealable)
+    missing = source_missing(view, sealable)
+    why: ByokError | None = None
+    if newer(sealable):
+        assert sealable.flaw is not None  # noqa: S101 -- that is what newer() says
+        return not_ready(Reason.NEWER_FORMAT, f"{sealable.flaw.message}; run the newer operator")
+    if standing is Standing.FLAWED:
+        why = sealable.flaw if missing else None
+    elif broken(view, sealable) is not None:
+        why = broken(view, sealable) if missing else None
+    elif stuck(view, sealable, standing):
+        assert sealable.envelope is not None  # noqa: S101 -- stuck() is only true of an envelope
+        cause = view.closed.get(sealable.envelope.data_key)
+        why = Refused(
+            Reason.STUCK,
+            f"its data key cannot be unwrapped: {cause.message if cause else 'it does not open'}",
+        )
+    elif sealable.elsewhere and missing:
+        why = Refused(Reason.ENDPOINT_CHANGED, _endpoint_text(sealable))
+    elif standing is Standing.UNSEALED:
+        return _unsealed_trouble(view, note)
+    elif isinstance(note.source_trouble, Refused):
+        text = f"{note.source_trouble.message}; the former password stays sealed"
+        return not_ready(note.source_trouble.reason, text)
+    if why is not None:
+        return not_ready(why.reason, f"{why.message}; {_give_again(sealable)}")
+    if sealable.ready or not needs_source(view, sealable, standing):
+        return None
+    # Sealed, but for a former spec, and the new one has to wait: say for what.
+    if isinstance(note.source_trouble, Unavailable) and note.source_looked == sealable.meta.generation:
+        return not_ready(note.source_trouble.reason, note.source_trouble.message)
+    return _key_trouble(view)
+
+
+def _surroundings(view: View, sealable: Sealable) -> tuple[Reason, str] | None:
+    if view.instance is None:
+        text = f"spec.instanceRef: OpenScaleInstance {sealable.instance} does not exist in this namespace (yet)"
+        return Reason.INSTANCE_NOT_FOUND, text
+    if view.rival:
+        return Reason.CONFLICT, f"spec.instanceRef: see the conditions of OpenScaleInstance {view.name}"
+    if view.properties.format > PROPERTIES_FORMAT:
+        return Reason.NEWER_FORMAT, f"the properties of OpenScaleInstance {view.name} have a newer format"
+    if not sealable.ready and (view.instance.metadata.deleting or view.instance.spec.suspend):
+        reason = Reason.DELETING if view.instance.metadata.deleting else Reason.SUSPENDED
+        return (
+            reason,
+            f"OpenScaleInstance {view.name} is {'being deleted' if reason is Reason.DELETING else 'suspended'}",
+        )
+    return None
+
+
+def _unsealed_trouble(view: View, note: Note) -> tuple[Wanted, Wanted] | None:
+    if note.source_trouble is not None:
+        return not_ready(note.source_trouble.reason, note.source_trouble.message)
+    return _key_trouble(view)
+
+
+def _key_trouble(view: View) -> tuple[Wanted, Wanted] | None:
+    choice = choose(view)
+    if choice.root_key is None or first_seals_wait(view):
+        return not_ready(choice.reason, choice.message)
+    active = view.properties.active
+    cause = view.trouble("mint") if active is None else view.closed.get(active.id)
+    return None if cause is None else not_ready(cause.reason, cause.message)
+
+
+def _endpoint_text(sealable: Sealable) -> str:
+    assert sealable.envelope is not None  # noqa: S101 -- only asked of a sealed one
+    at = sealable.envelope.context.endpoint
+    return (
+        f"spec.database: the password was given for {at.type} {at.host}:{at.port}, database {at.database}, "
+        f"user {at.username}, and goes nowhere else"
+    )
+
+
+def _give_again(sealable: Sealable) -> str:
+    ref = sealable.source_ref
+    return f"give the password again in Secret {ref.name}, key {ref.key}"
