@@ -4,7 +4,6 @@ Each takes a slice. An object that changed meanwhile is left alone and looked at
 that is gone is forgotten.
 """
 
-import asyncio
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, merged
 from openscale_byok.core.sealable import NO_NOTE, Sealable, Standing
-from openscale_byok.core.source import Source, password
+from openscale_byok.core.source import Source
 from openscale_byok.core.steps import Batch, Confirm, MarkStuck, Recover, ReEncrypt, Seal, Verify
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.crypto.data_key import DataKey
@@ -21,7 +20,8 @@ from openscale_byok.crypto.envelope import Context as SealContext
 from openscale_byok.crypto.envelope import Wrapped
 from openscale_byok.crypto.jwe import NONCE_BYTES
 from openscale_byok.engine.context import Context, log
-from openscale_byok.engine.scope import Scope, backoff
+from openscale_byok.engine.scope import Scope
+from openscale_byok.engine.source_looks import SourceLooks
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataKeyEntry
@@ -34,7 +34,7 @@ class SealSteps:
         self._context = context
         self._scope = scope
         self._others = others
-        self._reads: dict[str, asyncio.Task[Source]] = {}
+        self._looks = SourceLooks(context, scope)
         self.relist = False
 
     # Steps --------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class SealSteps:
     # One object ---------------------------------------------------------------------------------------
 
     async def _look_and_seal(self, sealable: Sealable, entry: DataKeyEntry, key: DataKey) -> None:
-        secret, source = await self._look(sealable)
+        secret, source = await self._looks.look(sealable)
         if secret is None or source is None or self._already(sealable, secret, source, key):
             return
         await self._seal_source(sealable, secret, source, entry, key)
@@ -142,29 +142,6 @@ class SealSteps:
         origin = {"uid": source.uid, "resourceVersion": source.resource_version, "handover": source.handover}
         status = self._status(sealable, checking_seal())
         await self._store(sealable, entry, key, secret, sealable.context, status, origin)
-
-    async def _look(self, sealable: Sealable) -> tuple[bytes | None, Source | None]:
-        """Read the source *after* the object: the other way round an old password could overwrite a newer one."""
-        ref, namespace = sealable.source_ref, sealable.meta.namespace
-        try:
-            source = await self._read_once(namespace, ref.name)
-            secret = password(source, ref)
-        except Missing:
-            text = f"spec.database.password.secretRef: Secret {ref.name} does not exist in this namespace (yet)"
-            self._looked(sealable, Missing(Reason.SECRET_NOT_FOUND, text))
-        except (Refused, Unavailable) as error:
-            self._looked(sealable, error)
-        else:
-            self._looked(sealable, None)
-            return secret, source
-        return None, None
-
-    async def _read_once(self, namespace: str, name: str) -> Source:
-        """One read of a Secret serves the whole slice: all of its objects were read before the step began."""
-        read = self._reads.get(name)
-        if read is None:
-            read = self._reads[name] = asyncio.ensure_future(self._context.sources.read(namespace, name))
-        return await asyncio.shield(read)
 
     def _already(self, sealable: Sealable, secret: bytes, source: Source, key: DataKey) -> bool:
         """Whether just this is sealed already, for the endpoint of now: under Active, or soon by re-encryption.
@@ -194,34 +171,17 @@ class SealSteps:
             waiting = [o for o in self._others(sealable) if not _sealed_from(o, source.uid)]
             if waiting:
                 shared = waiting[0].meta.name
-            elif not await self._consume(sealable, source.uid, source.resource_version):
+            elif not await self._looks.consume(sealable, source.uid, source.resource_version):
                 return
         status = self._status(sealable, confirmed(sealable, note, shared_with=shared))
         if status:
             await self._context.write(self._scope, sealable, status)
 
-    async def _consume(self, sealable: Sealable, uid: str, resource_version: str) -> bool:
-        """Delete a hand-over source, if it is still the one that was sealed."""
-        ref = sealable.source_ref
-        try:
-            await self._context.sources.delete(sealable.meta.namespace, ref.name, uid, resource_version)
-        except Missing:
-            pass
-        except Changed:
-            # Another password lies there by now: it is sealed first.
-            self._scope.note(sealable, source_looked=-1)
-            return False
-        except (Refused, Unavailable) as error:
-            self._looked(sealable, error)
-            return False
-        log.info("handed over", name=sealable.meta.name, namespace=sealable.meta.namespace, secret=ref.name)
-        return True
-
     async def _recover_one(self, sealable: Sealable, entry: DataKeyEntry, key: DataKey) -> None:
         envelope = sealable.envelope
         if envelope is None:
             return
-        secret, source = await self._look(sealable)
+        secret, source = await self._looks.look(sealable)
         if secret is not None and source is not None:
             await self._seal_source(sealable, secret, source, entry, key)
             return
@@ -315,21 +275,6 @@ class SealSteps:
 
     def _judge(self, sealable: Sealable, text: str, broken: Refused | None = None) -> None:
         self._scope.note(sealable, judged=text, broken=broken)
-
-    def _looked(self, sealable: Sealable, trouble: ByokError | None) -> None:
-        """Remember what a look at the source found, and when the next one is due."""
-        note = self._scope.notes.get(sealable.uid)
-        looks = (note.looks if note is not None else 0) + 1 if trouble is not None else 0
-        jitter = self._context.jitter()
-        refresh = self._context.tuning.source_refresh_seconds * (0.9 + jitter / 5)
-        wait = refresh if trouble is None or sealable.ready else min(refresh, backoff(looks, jitter))
-        self._scope.note(
-            sealable,
-            source_trouble=trouble,
-            source_looked=sealable.meta.generation,
-            source_due=self._context.clock.monotonic() + wait,
-            looks=looks,
-        )
 
     def _status(self, sealable: Sealable, wanted: tuple[Wanted, ...]) -> dict[str, Any]:
         """The conditions and generation that differ, as a part of a status."""

@@ -1,0 +1,74 @@
+"""Looks at sources: read after the object that names them, consumed only as they were sealed."""
+
+import asyncio
+
+from openscale_byok.core.sealable import Sealable
+from openscale_byok.core.source import Source, password
+from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.scope import Scope, backoff
+from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
+from openscale_byok.reasons import Reason
+
+
+class SourceLooks:
+    """The looks of one slice of work in one scope. What each found is remembered in the scope's notes."""
+
+    def __init__(self, context: Context, scope: Scope) -> None:
+        self._context = context
+        self._scope = scope
+        self._reads: dict[str, asyncio.Task[Source]] = {}
+
+    async def look(self, sealable: Sealable) -> tuple[bytes | None, Source | None]:
+        """Read the source *after* the object: the other way round an old password could overwrite a newer one."""
+        ref, namespace = sealable.source_ref, sealable.meta.namespace
+        try:
+            source = await self._read_once(namespace, ref.name)
+            secret = password(source, ref)
+        except Missing:
+            text = f"spec.database.password.secretRef: Secret {ref.name} does not exist in this namespace (yet)"
+            self._looked(sealable, Missing(Reason.SECRET_NOT_FOUND, text))
+        except (Refused, Unavailable) as error:
+            self._looked(sealable, error)
+        else:
+            self._looked(sealable, None)
+            return secret, source
+        return None, None
+
+    async def _read_once(self, namespace: str, name: str) -> Source:
+        """One read of a Secret serves the whole slice: all of its objects were read before the step began."""
+        read = self._reads.get(name)
+        if read is None:
+            read = self._reads[name] = asyncio.ensure_future(self._context.sources.read(namespace, name))
+        return await asyncio.shield(read)
+
+    async def consume(self, sealable: Sealable, uid: str, resource_version: str) -> bool:
+        """Delete a hand-over source, if it is still the one that was sealed."""
+        ref = sealable.source_ref
+        try:
+            await self._context.sources.delete(sealable.meta.namespace, ref.name, uid, resource_version)
+        except Missing:
+            pass
+        except Changed:
+            # Another password lies there by now: it is sealed first.
+            self._scope.note(sealable, source_looked=-1)
+            return False
+        except (Refused, Unavailable) as error:
+            self._looked(sealable, error)
+            return False
+        log.info("handed over", name=sealable.meta.name, namespace=sealable.meta.namespace, secret=ref.name)
+        return True
+
+    def _looked(self, sealable: Sealable, trouble: ByokError | None) -> None:
+        """Remember what a look at the source found, and when the next one is due."""
+        note = self._scope.notes.get(sealable.uid)
+        looks = (note.looks if note is not None else 0) + 1 if trouble is not None else 0
+        jitter = self._context.jitter()
+        refresh = self._context.tuning.source_refresh_seconds * (0.9 + jitter / 5)
+        wait = refresh if trouble is None or sealable.ready else min(refresh, backoff(looks, jitter))
+        self._scope.note(
+            sealable,
+            source_trouble=trouble,
+            source_looked=sealable.meta.generation,
+            source_due=self._context.clock.monotonic() + wait,
+            looks=looks,
+        )
