@@ -4,9 +4,9 @@ What is said of a real API server here was read there: a patch that changes noth
 resourceVersion alone, no finalizer is added to what is being deleted, an Active data key may not vanish.
 """
 
-import copy
 import itertools
 import json
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,10 +30,15 @@ class Event:
     gone: bool
 
 
+def _copy(raw: Any) -> Any:
+    """What came over the wire is nobody else's. (Far quicker than copy.deepcopy.)"""
+    return pickle.loads(pickle.dumps(raw))  # noqa: S301 -- our own bytes of a moment ago
+
+
 def merge(into: Any, patch: Any) -> Any:
     """A JSON merge patch (RFC 7386): null deletes, lists replace."""
     if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
+        return _copy(patch)
     merged = dict(into) if isinstance(into, Mapping) else {}
     for name, value in patch.items():
         if value is None:
@@ -62,7 +67,7 @@ class Cluster:
 
     def get(self, kind: str, namespace: str, name: str) -> Raw:
         try:
-            return copy.deepcopy(self.objects[kind, namespace, name])
+            return _copy(self.objects[kind, namespace, name])
         except KeyError:
             raise Missing(Reason.CHANGED_MEANWHILE, f"{kind} {name} does not exist") from None
 
@@ -70,8 +75,8 @@ class Cluster:
         return self.objects.get((kind, namespace, name))
 
     def all(self, kind: str, instance: str = "") -> list[Raw]:
-        found = [raw for (of, _, _), raw in sorted(self.objects.items()) if of == kind]
-        return copy.deepcopy([r for r in found if not instance or r["spec"]["instanceRef"]["name"] == instance])
+        found = (raw for (of, _, _), raw in sorted(self.objects.items()) if of == kind)
+        return [_copy(raw) for raw in found if not instance or raw["spec"]["instanceRef"]["name"] == instance]
 
     def create(self, kind: str, namespace: str, name: str, spec: Raw, status: Raw | None = None) -> Raw:
         assert (kind, namespace, name) not in self.objects, f"{name} exists"
@@ -115,7 +120,7 @@ class Cluster:
         added = set(finalizers) - set(raw["metadata"]["finalizers"])
         if added and "deletionTimestamp" in raw["metadata"]:
             raise Refused(Reason.INVALID_OBJECT, "no new finalizers while it is being deleted")
-        patched = copy.deepcopy(raw)
+        patched = _copy(raw)
         patched["metadata"]["finalizers"] = list(finalizers)
         if "deletionTimestamp" in raw["metadata"] and not finalizers:
             self.writes += 1
@@ -189,17 +194,17 @@ class Cluster:
         raw["metadata"]["resourceVersion"] = str(self.version)
         self._search(json.dumps(raw))
         self.objects[at] = raw
-        self._tell(Event(at[0], copy.deepcopy(raw), gone=False))
+        self._tell(Event(at[0], _copy(raw), gone=False))
         self._changed()
-        return copy.deepcopy(raw)
+        return _copy(raw)
 
     def _remove(self, at: At, raw: Raw) -> Raw:
         self.version += 1
         raw["metadata"]["resourceVersion"] = str(self.version)
         del self.objects[at]
-        self._tell(Event(at[0], copy.deepcopy(raw), gone=True))
+        self._tell(Event(at[0], _copy(raw), gone=True))
         self._changed()
-        return copy.deepcopy(raw)
+        return _copy(raw)
 
     def _tell(self, event: Event) -> None:
         for watcher in self.watchers:

@@ -68,7 +68,7 @@ class MemoryKms:
         return self._key.unwrap(ciphertext, aad)
 
     async def rewrap(self, ciphertext: str, aad: Aad) -> WrappedKey:
-        self._allow("rewrap", wraps=True)
+        self._allow("rewrap")
         return self._key.wrap(self._key.unwrap(ciphertext, aad).reveal(), aad)
 
     async def look(self) -> KeyLook:

@@ -49,7 +49,7 @@ async def exchange(
 
     try:
         async with session.request(method, url, allow_redirects=False, **request) as answer:
-            raw = await answer.content.read(MAX_BODY + 1)
+            raw = await _read(answer)
             status, headers = answer.status, answer.headers
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         text = f"{_host(url)} cannot be reached ({type(error).__name__})"
@@ -58,12 +58,23 @@ async def exchange(
     if len(raw) > MAX_BODY or status >= 500 or status == 429 or 300 <= status < 400:
         raise Unavailable(unreachable, f"{_host(url)} answers {status}", retry_after=retry_after)
     try:
-        body = json.loads(raw) if raw else None
+        body = json.loads(raw)
     except ValueError:
-        if status < 300:
-            raise Unavailable(unreachable, f"{_host(url)} answers {status} with something else than JSON") from None
         body = None
+    if not isinstance(body, dict) and status != 401:
+        # IBM's services answer with an object, also where they refuse: this is some proxy's page, and no clear no.
+        raise Unavailable(unreachable, f"{_host(url)} answers {status} with something else than a JSON object")
     return Answer(status, body, headers.get("Correlation-Id", ""), retry_after)
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, or a little more than we take. One read returns only what has arrived so far."""
+    raw = bytearray()
+    async for piece in answer.content.iter_any():
+        raw += piece
+        if len(raw) > MAX_BODY:
+            break
+    return bytes(raw)
 
 
 def _host(url: str) -> str:

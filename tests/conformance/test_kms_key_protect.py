@@ -1,0 +1,351 @@
+"""Key Protect behind the port: real HTTP, real IAM tokens, an emulator that IBM's own client agrees with."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from conformance.kms import AAD, Harness, KmsConformance, refusal
+from key_protect_emulator.control import Emulator
+from openscale_byok.adapters.iam import Iam
+from openscale_byok.adapters.key_protect import KeyProtectKey
+from openscale_byok.adapters.root_keys import Policy, RootKeyDirectory
+from openscale_byok.core.key_state import KeyState
+from openscale_byok.core.source import Source
+from openscale_byok.errors import Refused, Unavailable
+from openscale_byok.ports import Kms
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import Credentials, RootKeyBinding, SecretKeyRef
+
+CREDENTIALS = Credentials(api_key_secret_ref=SecretKeyRef(name="api-key", key="apikey"))
+MARKER = "marker-of-a-body-that-nobody-may-repeat"
+
+
+@dataclass
+class Secrets:
+    """The one Secret, which a test may change."""
+
+    api_key: str = field(repr=False)
+
+    async def read(self, namespace: str, name: str) -> Source:
+        return Source("uid", "1", "Opaque", {"apikey": self.api_key.encode()})
+
+    async def delete(self, namespace: str, name: str, uid: str, resource_version: str) -> None:
+        raise AssertionError("credentials are never deleted")
+
+    async def service_account_token(self, namespace: str, name: str, audience: str) -> str:
+        raise AssertionError("nobody asked for a trusted profile")
+
+
+@dataclass
+class Customer:
+    """A service id with an API key, and the operator's directory of root keys that uses it."""
+
+    emulator: Emulator
+    session: aiohttp.ClientSession
+    service_id: str
+    secrets: Secrets
+
+    def __post_init__(self) -> None:
+        policy = Policy(default_endpoint=self.emulator.url)
+        iam = Iam(self.session, self.emulator.iam_url)
+        self.directory = RootKeyDirectory(self.session, iam, self.secrets, self.secrets, policy, global_key=_NO_KMS)
+
+    def kms(self, crn: str) -> Kms:
+        binding = {"metadata": {"namespace": "ns", "name": "b"}, "spec": {"instanceRef": {"name": "i"}}}
+        binding["spec"]["rootKey"] = {"crn": crn}
+        return self.directory.customer(RootKeyBinding.of(binding), CREDENTIALS)
+
+
+_NO_KMS: Kms = None  # type: ignore[assignment] # never asked for here
+
+
+@pytest.fixture
+def customer(emulator: Emulator, session: aiohttp.ClientSession) -> Customer:
+    """May read every key of the first instance."""
+    service_id = emulator.create_service_id()
+    emulator.grant(service_id, emulator.instance, role="Reader")
+    return Customer(emulator, session, service_id, Secrets(emulator.create_api_key(service_id)))
+
+
+@pytest.fixture
+def crn(emulator: Emulator) -> str:
+    return emulator.create_root_key(emulator.instance)
+
+
+@pytest.fixture
+async def wrapped(customer: Customer, crn: str, emulator: Emulator) -> str:
+    """A wrapped data key; no call is counted yet."""
+    _, made = await customer.kms(crn).generate(AAD)
+    emulator.reset_counts()
+    return made.ciphertext
+
+
+class TestKeyProtect(KmsConformance):
+    """A customer's root key."""
+
+    @pytest.fixture
+    def harness(self, customer: Customer, emulator: Emulator, crn: str) -> Harness:
+        async def rotate() -> Kms:
+            await asyncio.to_thread(emulator.rotate, crn)
+            return customer.kms(crn)
+
+        return Harness(customer.kms(crn), customer.kms(emulator.create_root_key(emulator.instance)), rotate)
+
+
+async def unavailable(call: Awaitable[object], reason: Reason = Reason.KEY_PROTECT_UNAVAILABLE) -> Unavailable:
+    with pytest.raises(Unavailable) as caught:
+        await call
+    assert caught.value.reason is reason
+    return caught.value
+
+
+async def test_disabled_destroyed_and_back(customer: Customer, emulator: Emulator, crn: str, wrapped: str) -> None:
+    """A refusal says which state it comes from, found by one look, not by the status; and what comes back works."""
+    kms = customer.kms(crn)
+    emulator.disable(crn)
+    assert (await kms.look()).state is KeyState.SUSPENDED
+    await refusal(kms.unwrap(wrapped, AAD), Reason.KEY_DISABLED)
+    await refusal(kms.generate(AAD), Reason.KEY_DISABLED)
+    emulator.enable(crn, ignore_timing=True)
+    await kms.unwrap(wrapped, AAD)
+    emulator.delete(crn)
+    await refusal(kms.unwrap(wrapped, AAD), Reason.KEY_DESTROYED)
+    look = await kms.look()
+    assert look.state is KeyState.DESTROYED
+    assert look.until.startswith("20"), "until when it can be restored"
+    emulator.restore(crn, ignore_timing=True)
+    await kms.unwrap(wrapped, AAD)
+    emulator.delete(crn)
+    emulator.purge(crn, ignore_timing=True)
+    await refusal(kms.unwrap(wrapped, AAD), Reason.KEY_NOT_FOUND)
+    await refusal(kms.look(), Reason.KEY_NOT_FOUND)
+
+
+async def test_expired(customer: Customer, emulator: Emulator, session: aiohttp.ClientSession) -> None:
+    """An expired key still opens, and wraps nothing new."""
+    crn = emulator.create_root_key(emulator.instance, expiration="2035-01-01T00:00:00Z")
+    kms = customer.kms(crn)
+    _, made = await kms.generate(AAD)
+    before = emulator.now()
+    emulator.set_clock(2051222400.0 + 7_200)  # two hours after 2035 began
+    try:
+        fresh = Customer(emulator, session, customer.service_id, customer.secrets).kms(crn)
+        await fresh.unwrap(made.ciphertext, AAD)
+        assert (await fresh.look()).state is KeyState.DEACTIVATED
+        await refusal(fresh.generate(AAD), Reason.KEY_EXPIRED)
+    finally:
+        emulator.set_clock(before)
+
+
+async def test_unknown_standard_and_not_granted(customer: Customer, emulator: Emulator, crn: str) -> None:
+    """Each thing that a person may have got wrong has a reason of its own."""
+    unknown = crn.rpartition(":")[0] + ":00000000-0000-4000-8000-000000000000"
+    standard = emulator.create_root_key(emulator.instance, "standard", extractable=True)
+    elsewhere = emulator.create_root_key(emulator.create_instance(), "elsewhere")
+    await refusal(customer.kms(unknown).look(), Reason.KEY_NOT_FOUND)
+    await refusal(customer.kms(unknown).generate(AAD), Reason.KEY_NOT_FOUND)
+    await refusal(customer.kms(standard).look(), Reason.KEY_NOT_ROOT)
+    await refusal(customer.kms(standard).generate(AAD), Reason.KEY_NOT_ROOT)
+    error = await refusal(customer.kms(elsewhere).look(), Reason.NOT_AUTHORIZED)
+    assert "Reader" in error.message
+
+
+async def test_no_grant_costs_one_fresh_token(customer: Customer, emulator: Emulator, crn: str, wrapped: str) -> None:
+    """A 401 is believed after one fresh token, and no more are bought for it."""
+    emulator.revoke(customer.service_id)
+    await refusal(customer.kms(crn).unwrap(wrapped, AAD), Reason.NOT_AUTHORIZED)
+    assert emulator.counts() == {"unwrap": 2, "iam.token": 1}
+
+
+async def test_one_stale_token(customer: Customer, emulator: Emulator, crn: str, wrapped: str) -> None:
+    """A token that was refused is replaced once, and the call succeeds."""
+    emulator.fault("unwrap", status=401, times=1)
+    await customer.kms(crn).unwrap(wrapped, AAD)
+    assert emulator.counts() == {"unwrap": 2, "iam.token": 1}
+
+
+async def test_a_token_serves_many_calls(customer: Customer, emulator: Emulator, crn: str, wrapped: str) -> None:
+    """Calls at the same time share one token, also the first ones."""
+    emulator.reset_counts()
+    fresh = Customer(emulator, customer.session, customer.service_id, customer.secrets)
+    await asyncio.gather(*(fresh.kms(crn).unwrap(wrapped, AAD) for _ in range(5)))
+    assert emulator.counts() == {"unwrap": 5, "iam.token": 1}
+
+
+async def test_revoked_api_key(customer: Customer, emulator: Emulator, crn: str, wrapped: str) -> None:
+    """IAM's refusal is a clear no; and another API key in the Secret counts from the next look on."""
+    emulator.delete_api_key(customer.secrets.api_key)
+    fresh = Customer(emulator, customer.session, customer.service_id, customer.secrets).kms(crn)
+    error = await refusal(fresh.unwrap(wrapped, AAD), Reason.CREDENTIALS_REFUSED)
+    assert customer.secrets.api_key not in str(error)
+    customer.secrets.api_key = emulator.create_api_key(customer.service_id)
+    await fresh.look()
+    await fresh.unwrap(wrapped, AAD)
+
+
+@pytest.mark.parametrize(
+    ("fault", "retry_after"),
+    [
+        pytest.param({"status": 500, "body": MARKER}, None, id="500"),
+        pytest.param({"status": 503, "retry_after": 7}, 7.0, id="503 with Retry-After"),
+        pytest.param({"status": 429, "retry_after": 30}, 30.0, id="429"),
+        pytest.param({"status": 429, "retry_after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None, id="429 until a date"),
+        pytest.param({"status": 200, "body": f"<html>{MARKER}", "content_type": "text/html"}, None, id="HTML"),
+        pytest.param({"status": 200, "body": json.dumps({"x": MARKER})}, None, id="other JSON"),
+        pytest.param({"status": 200, "body": f'"{MARKER}"'}, None, id="a JSON string"),
+        pytest.param({"status": 302, "body": MARKER}, None, id="a redirect"),
+        pytest.param(
+            {"status": 403, "body": f"<html>{MARKER}", "content_type": "text/html"}, None, id="403 of a proxy"
+        ),
+        pytest.param(
+            {"status": 404, "body": f"<html>{MARKER}", "content_type": "text/html"}, None, id="404 of a proxy"
+        ),
+        pytest.param({"drop": True}, None, id="a cut connection"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["unwrap", "wrap", "rewrap", "metadata"])
+async def test_trouble_is_unavailable(
+    customer: Customer,
+    emulator: Emulator,
+    crn: str,
+    wrapped: str,
+    operation: str,
+    fault: dict[str, object],
+    retry_after: float | None,
+) -> None:
+    """What is no clear answer is Unavailable, says when to come back, and repeats nothing of the body."""
+    kms = customer.kms(crn)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "unwrap": lambda: kms.unwrap(wrapped, AAD),
+        "wrap": lambda: kms.generate(AAD),
+        "rewrap": lambda: kms.rewrap(wrapped, AAD),
+        "metadata": kms.look,
+    }
+    emulator.fault(operation, **fault)  # type: ignore[arg-type] # a table of its arguments
+    error = await unavailable(calls[operation]())
+    assert error.retry_after == retry_after
+    assert MARKER not in repr(error)
+    # The engine tries again, not the adapter; a GET on a kept connection that was cut is sent anew by HTTP's own rules.
+    again = operation == "metadata" and "drop" in fault
+    assert emulator.counts()[operation] == (2 if again else 1)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 422])
+async def test_a_refusal_repeats_no_body(
+    customer: Customer, emulator: Emulator, crn: str, wrapped: str, status: int
+) -> None:
+    """Whatever a body says, it is not in the message; the correlation id is kept for support."""
+    emulator.fault("unwrap", status=status, body=json.dumps({"errorMsg": MARKER}))
+    with pytest.raises((Refused, Unavailable)) as caught:
+        await customer.kms(crn).unwrap(wrapped, AAD)
+    assert MARKER not in repr(caught.value)
+
+
+async def test_correlation_id_is_kept(customer: Customer, emulator: Emulator, crn: str, wrapped: str) -> None:
+    """Support asks for the correlation id: a refusal carries it, beside a message that never changes by itself."""
+    emulator.revoke(customer.service_id)
+    first = await refusal(customer.kms(crn).unwrap(wrapped, AAD), Reason.NOT_AUTHORIZED)
+    second = await refusal(customer.kms(crn).unwrap(wrapped, AAD), Reason.NOT_AUTHORIZED)
+    assert first.message == second.message, "a message that changes makes every poll a write"
+    assert first.trace
+    assert first.trace != second.trace
+
+
+async def test_iam_in_trouble(customer: Customer, emulator: Emulator, crn: str, wrapped: str) -> None:
+    """IAM away is Unavailable by its own reason, and nothing of its answer is repeated."""
+    fresh = Customer(emulator, customer.session, customer.service_id, customer.secrets).kms(crn)
+    emulator.fault("iam.token", status=503, body=MARKER, retry_after=3)
+    error = await unavailable(fresh.unwrap(wrapped, AAD), Reason.IAM_UNAVAILABLE)
+    assert error.retry_after == 3.0
+    emulator.clear_faults()
+    emulator.fault("iam.token", status=200, body=json.dumps({"access": MARKER}))
+    error = await unavailable(fresh.unwrap(wrapped, AAD), Reason.IAM_UNAVAILABLE)
+    assert MARKER not in repr(error)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """A token never goes to where an answer points."""
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readline()).decode())
+        writer.write(b"HTTP/1.1 307 T\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with _server(serve) as url, aiohttp.ClientSession() as session:
+        await unavailable(_bare(session, url).look())
+    assert asked == ["GET /api/v2/keys/k/metadata HTTP/1.1\r\n"]
+
+
+async def test_a_body_in_two_pieces() -> None:
+    """An answer is read to its end, however the network cuts it."""
+    body = json.dumps({"resources": [{"state": 1, "keyVersion": {"id": "v1"}}]}).encode()
+    begun = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+        await writer.drain()
+        await begun.wait()
+        writer.write(body[10:])
+        await writer.drain()
+        writer.close()
+
+    async def on_begun(*_: object) -> None:
+        begun.set()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(on_begun)  # the head of the answer is here, and the first piece with it
+    async with _server(serve) as url, aiohttp.ClientSession(trace_configs=[trace]) as session:
+        assert (await _bare(session, url).look()).version == "v1"
+
+
+async def test_an_endless_body() -> None:
+    """An answer that is longer than any of Key Protect's is not read to its end."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
+        try:
+            while True:
+                writer.write(b" " * 65_536)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async with _server(serve) as url, aiohttp.ClientSession() as session:
+        await unavailable(_bare(session, url).look())
+
+
+class _server:  # noqa: N801 -- used as a function
+    """Somebody at a port."""
+
+    def __init__(self, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+        self._serve = serve
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        host, port = self._server.sockets[0].getsockname()
+        return f"http://{host}:{port}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+
+class _OneToken:
+    async def token(self, *, fresh: bool = False, look: bool = False) -> str:
+        return "token"
+
+
+def _bare(session: aiohttp.ClientSession, url: str) -> KeyProtectKey:
+    from openscale_byok.resources import RootKeyCRN
+
+    return KeyProtectKey(session, RootKeyCRN("crn", "kms", "us-south", "a", "i", "k"), url, _OneToken())
