@@ -1,6 +1,6 @@
 """What every kind shares: frozen models in Kubernetes' spelling, metadata, conditions, references."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -213,6 +213,11 @@ class Resource(Model):
     """An object of one of our kinds."""
 
     metadata: Meta
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Self:
+        """Parse an object as the API server holds it."""
+        return cls.model_validate(raw)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """RootKeyBinding: under whose root key an instance is protected."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -132,8 +132,3 @@ class RootKeyBinding(Resource):
     def instance_key(self) -> tuple[str, str]:
         """Namespace and name of the instance."""
         return self.metadata.namespace, self.spec.instance_ref.name
-
-    @classmethod
-    def of(cls, raw: dict[str, Any]) -> "RootKeyBinding":
-        """Parse an object as the API server holds it."""
-        return cls.model_validate(raw)

@@ -1,6 +1,6 @@
 """DataMart: a database of an instance, and its sealed password."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -144,8 +144,3 @@ class DataMart(Resource):
     def instance_key(self) -> tuple[str, str]:
         """Namespace and name of the instance."""
         return self.metadata.namespace, self.spec.instance_ref.name
-
-    @classmethod
-    def of(cls, raw: dict[str, Any]) -> "DataMart":
-        """Parse an object as the API server holds it."""
-        return cls.model_validate(raw)

@@ -1,6 +1,6 @@
 """OpenScaleInstance: what a customer protects, and the properties that say how."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -218,8 +218,3 @@ class OpenScaleInstance(Resource):
     def properties(self) -> Properties:
         """The properties, empty where none were written yet."""
         return self.status.properties or Properties()
-
-    @classmethod
-    def of(cls, raw: dict[str, Any]) -> "OpenScaleInstance":
-        """Parse an object as the API server holds it."""
-        return cls.model_validate(raw)
