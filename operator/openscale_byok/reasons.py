@@ -35,6 +35,7 @@ class Reason(StrEnum):
     RELEASING = "Releasing"
     STILL_NEEDED = "StillNeeded"
     RELEASED = "Released"
+    ABANDONED = "Abandoned"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_FORBIDDEN = "SecretForbidden"
     KEY_PROTECT_UNAVAILABLE = "KeyProtectUnavailable"
@@ -126,6 +127,7 @@ TABLE: dict[Reason, Row] = {
     Reason.RELEASING: _well("secrets are moving away from this root key"),
     Reason.STILL_NEEDED: _wait("deleted, but its root key is still needed"),
     Reason.RELEASED: _well("nothing needs this root key any more"),
+    Reason.ABANDONED: _wait("let go by its owner's word, although stuck secrets still need its root key"),
     Reason.SECRET_NOT_FOUND: _wait("the Secret that is referred to does not exist (yet)"),
     Reason.SECRET_FORBIDDEN: _wait("the operator may not read the Secret in this namespace"),
     Reason.KEY_PROTECT_UNAVAILABLE: _wait("Key Protect cannot be reached"),

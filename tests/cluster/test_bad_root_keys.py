@@ -221,3 +221,34 @@ def test_a_root_key_that_cannot_unwrap_is_never_left_behind_silently(team: Team,
     team.until_protected(key_b if standby else "global")
     team.until_gone("RootKeyBinding", "a")
     team.prove(key_b if standby else "global")
+
+
+def test_a_stuck_binding_goes_by_its_owners_word_alone_and_loses_nothing(team: Team) -> None:
+    """Only the digest of the stuck list lets it go. What is stuck stays sealed, and moves on once the key is back."""
+    (key,) = team.root_keys()
+    team.instance()
+    team.bind("a", key)
+    team.marts("one", "two", handover=True)
+    team.until_ready("one", "two")
+    team.scene.emulator.delete(key)
+    team.until_reason("RootKeyBinding", "a", "KeyDestroyed", "KeyUsable")
+    team.delete("RootKeyBinding", "a")
+    team.until(lambda: team.get("RootKeyBinding", "a")["status"].get("stuckDigest"), "the stuck list has a digest")
+    digest = team.get("RootKeyBinding", "a")["status"]["stuckDigest"]
+    assert f"openscale.byok.dev/abandon={digest}" in team.condition("RootKeyBinding", "a")["message"]
+    before = {name: team.get("DataMart", name)["status"]["sealedPassword"]["envelope"] for name in ("one", "two")}
+    team.patch("RootKeyBinding", "a", {"metadata": {"annotations": {"openscale.byok.dev/abandon": "0" * 16}}})
+    team.until_settled()
+    assert team.get("RootKeyBinding", "a"), "a word for another list lets nothing go"
+    team.patch("RootKeyBinding", "a", {"metadata": {"annotations": {"openscale.byok.dev/abandon": digest}}})
+    team.until_gone("RootKeyBinding", "a")
+    team.until_settled()
+    after = {name: team.get("DataMart", name)["status"]["sealedPassword"]["envelope"] for name in ("one", "two")}
+    assert before == after
+    keys = team.get("OpenScaleInstance", "prod")["status"]["properties"]["dataKeys"]
+    assert key in {entry["rootKey"] for entry in keys}, "the wrapped data key is kept"
+    team.scene.emulator.restore(key, ignore_timing=True)
+    team.bind("again", key)
+    team.until_ready("one", "two", seconds=30)
+    team.until_protected(key)
+    team.prove(key)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from openscale_byok.core.sealable import Sealable, Standing
 from openscale_byok.core.view import View, choose
 from openscale_byok.errors import Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import GLOBAL, RootKeyBinding
+from openscale_byok.resources import ABANDON_ANNOTATION, GLOBAL, RootKeyBinding
 
 
 def unproven(view: View, sealable: Sealable) -> bool:
@@ -107,6 +108,25 @@ def retirable(leaving: set[str], active: str, sealables: Iterable[Sealable]) -> 
     return leaving - named
 
 
+def stuck_digest(view: View, binding: RootKeyBinding) -> str:
+    """What stands for the list of stuck secrets that a binding's root key still holds.
+
+    Nothing, while any of them may still be moved, or if there is none: there is nothing to abandon then.
+    """
+    keys = {entry.id for entry in view.properties.data_keys if entry.root_key == binding.root_key}
+    held = [(s, st) for s, st in view.standings if s.envelope is not None and s.envelope.data_key in keys]
+    if not held or not all(stuck(view, s, st) for s, st in held):
+        return ""
+    names = sorted(f"{s.meta.name} {s.envelope.data_key if s.envelope else ''}" for s, _ in held)
+    return sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def abandoned(view: View, binding: RootKeyBinding) -> bool:
+    """Whether its owner has let it go, with the very list of stuck secrets as it is now."""
+    word = binding.metadata.annotations.get(ABANDON_ANNOTATION, "")
+    return bool(word) and word == stuck_digest(view, binding)
+
+
 def needed(view: View, binding: RootKeyBinding) -> bool:
     """Whether the binding's root key is still needed by this instance, through this binding."""
     choice = choose(view)
@@ -116,6 +136,8 @@ def needed(view: View, binding: RootKeyBinding) -> bool:
     if other is not None and other.root_key == binding.root_key and not other.metadata.deleting:
         # One that is being deleted itself is never a ground to let another go: under `Forbid` two writers
         # could each release one of the two.
+        return False
+    if binding.metadata.deleting and abandoned(view, binding):
         return False
     if any(entry.root_key == binding.root_key for entry in view.properties.data_keys):
         return True

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from openscale_byok.core.conditions import told
-from openscale_byok.core.findings import needed, retirable
+from openscale_byok.core.findings import abandoned, needed, retirable
 from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap
 from openscale_byok.core.view import choose
@@ -63,11 +63,15 @@ async def release(context: Context, scope: Scope, step: Release, rival: str) -> 
             raise Changed(Reason.CHANGED_MEANWHILE, "the binding is needed again by now")
         await _write(context, scope, instance, {"releases": instance.properties.releases + 1})
     assert binding is not None  # noqa: S101 -- either the step's own, or found above
+    left = step.instance is not None and abandoned(scope.view(context.clock.monotonic(), rival), binding)
     await _unhold(context, scope, binding)
     context.data_keys.drop(binding.metadata.uid)
-    log.info("released", binding=binding.metadata.name, namespace=scope.key[0], root_key=binding.root_key)
+    reason = Reason.ABANDONED if left else Reason.RELEASED
     text = f"nothing needs root key {binding.root_key}"
-    await context.store.announce(binding.KIND, binding.metadata, Reason.RELEASED, text)
+    if left:
+        text = f"stuck secrets still need root key {binding.root_key}; their envelopes and wrapped data keys are kept"
+    log.info(reason.value, binding=binding.metadata.name, namespace=scope.key[0], root_key=binding.root_key)
+    await context.store.announce(binding.KIND, binding.metadata, reason, text)
 
 
 async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:

@@ -4,6 +4,7 @@ Pure: nothing here reads a clock, a setting or the network.
 """
 
 from openscale_byok.resources.base import (
+    ABANDON_ANNOTATION,
     API_VERSION,
     FINALIZER,
     GROUP,
@@ -47,7 +48,7 @@ KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ..
 )
 
 __all__ = [
-    "API_VERSION", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS",
+    "ABANDON_ANNOTATION", "API_VERSION", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS",
     "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT", "VERSION", "BindingStatus",
     "Condition", "Credentials", "DataKeyEntry", "DataMart", "DataMartStatus", "InstanceStatus", "Meta",
     "OpenScaleInstance", "Properties", "Protection", "Resource", "Role", "RootKeyBinding", "RootKeyCRN",

@@ -9,6 +9,7 @@ GROUP = "openscale.byok.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/protected"
+ABANDON_ANNOTATION = f"{GROUP}/abandon"
 HANDOVER_TYPE = f"{GROUP}/handover"
 HANDOVER_KEY = "password"
 

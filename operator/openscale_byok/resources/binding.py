@@ -99,6 +99,14 @@ class BindingStatus(Status):
         Role | None,
         Field(description="role: InForce, Standby (waits for its turn) or Releasing (being let go)."),
     ] = None
+    stuck_digest: Annotated[
+        str | None,
+        Field(
+            description="stuckDigest stands for the list of stuck secrets that alone keep a deleted binding. The "
+            "annotation openscale.byok.dev/abandon with this value lets it go; envelopes and wrapped keys stay.",
+            max_length=16,
+        ),
+    ] = None
 
 
 class RootKeyBinding(Resource):

@@ -3,11 +3,11 @@
 from typing import Literal
 
 from openscale_byok.core.conditions.base import Wanted, not_ready
-from openscale_byok.core.findings import Count, count, needed
+from openscale_byok.core.findings import Count, count, needed, stuck_digest
 from openscale_byok.core.view import Choice, KeyStanding, View, choose
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import RootKeyBinding
+from openscale_byok.resources import ABANDON_ANNOTATION, RootKeyBinding
 
 
 def key_usable(standing: KeyStanding) -> Wanted:
@@ -74,7 +74,11 @@ def _leaving(view: View, binding: RootKeyBinding, choice: Choice) -> tuple[Wante
         return not_ready(Reason.STILL_NEEDED, choice.message)
     found = count(view)
     if found.stuck and needed(view, binding):
-        return not_ready(Reason.STUCK, stuck_text(found))
+        digest = stuck_digest(view, binding)
+        word = (
+            f"; or let this binding go without them: annotate it with {ABANDON_ANNOTATION}={digest}" if digest else ""
+        )
+        return not_ready(Reason.STUCK, stuck_text(found) + word)
     return not_ready(Reason.RELEASING, "secrets are moving away from this root key; see the instance for how far")
 
 

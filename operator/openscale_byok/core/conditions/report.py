@@ -8,7 +8,7 @@ from openscale_byok.core.conditions.base import Wanted, merged
 from openscale_byok.core.conditions.bindings import of_binding
 from openscale_byok.core.conditions.instances import of_instance
 from openscale_byok.core.conditions.sealables import of_sealable
-from openscale_byok.core.findings import count
+from openscale_byok.core.findings import count, stuck_digest
 from openscale_byok.core.view import View
 from openscale_byok.reasons import TABLE
 from openscale_byok.resources import GLOBAL, Condition, Meta, RootKeyBinding
@@ -80,8 +80,14 @@ def _binding_patch(view: View, binding: RootKeyBinding, now: str) -> Iterator[St
         "role": role,
         "keyState": look.state.value if look else status.key_state or "Unknown",
         "keyVersion": look.version if look else status.key_version,
+        "stuckDigest": (stuck_digest(view, binding) if binding.metadata.deleting else "") or None,
     }
-    before = {"role": status.role, "keyState": status.key_state, "keyVersion": status.key_version}
+    before = {
+        "role": status.role,
+        "keyState": status.key_state,
+        "keyVersion": status.key_version,
+        "stuckDigest": status.stuck_digest,
+    }
     meta, observed = binding.metadata, status.observed_generation
     yield from _patch(binding.KIND, meta, status.conditions, observed, before, fields, wanted, now)
 
