@@ -56,12 +56,13 @@ class Iam:
         self._kept: dict[str, _Kept] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def token(self, form: Callable[[], Awaitable[Form]], who: str, *, fresh: bool = False) -> str:
+    async def token(self, form: Callable[[], Awaitable[Form]], who: str, cure: str, *, fresh: bool = False) -> str:
         """An access token.
 
         Args:
             form: reads the credentials; called only when a token must be asked for.
             who: names credentials and their version, so that changed ones do not meet an old token.
+            cure: names the field and what to put there, should IAM refuse.
             fresh: the token at hand was refused: ask for another.
 
         Raises:
@@ -74,7 +75,7 @@ class Iam:
             if kept is not None and not fresh and self._now() < kept.fresh_until:
                 return kept.token
             try:
-                kept = await self._ask(await form())
+                kept = await self._ask(await form(), cure)
             except Unavailable:
                 if kept is not None and not fresh and self._now() < kept.expires:
                     return kept.token  # IAM is away, and this one is still good
@@ -85,7 +86,7 @@ class Iam:
             self._kept[at] = kept
             return kept.token
 
-    async def _ask(self, form: Form) -> _Kept:
+    async def _ask(self, form: Form, cure: str) -> _Kept:
         answer = await exchange(
             self._session,
             "POST",
@@ -98,7 +99,7 @@ class Iam:
             code = answer.json.get("errorCode", "") if isinstance(answer.json, dict) else ""
             code = code if isinstance(code, str) and code.isalnum() and len(code) < 32 else ""
             at = f"status {answer.status}{f', {code}' if code else ''}"
-            text = f"IAM refuses the credentials ({at}); give valid ones"
+            text = f"IAM refuses the credentials ({at}); {cure}"
             raise Refused(Reason.CREDENTIALS_REFUSED, text)
         try:
             token, life = str(answer.json["access_token"]), float(answer.json["expires_in"])

@@ -132,7 +132,8 @@ class _ApiKeyTokens:
         if look or fresh or at not in self.known:
             key = await self._read()
             self.known[at] = hashlib.sha256(key.encode()).hexdigest()
-        return await self.iam.token(self._form, f"{at}{self.known[at]}", fresh=fresh)
+        cure = f"put a valid API key into credentials.apiKeySecretRef: Secret {self.ref.name}, key {self.ref.key}"
+        return await self.iam.token(self._form, f"{at}{self.known[at]}", cure, fresh=fresh)
 
     async def _form(self) -> Form:
         return api_key_form(await self._read())
@@ -167,7 +168,9 @@ class _ProfileTokens:
 
     async def token(self, *, fresh: bool = False, look: bool = False) -> str:  # noqa: ARG002 -- nothing to read anew
         """See `key_protect.Tokens`."""
-        return await self.iam.token(self._form, f"{self.namespace}/{self.account}/{self.profile}", fresh=fresh)
+        who = f"{self.namespace}/{self.account}"
+        cure = f"have the profile in credentials.trustedProfile trust ServiceAccount {who}"
+        return await self.iam.token(self._form, f"{who}/{self.profile}", cure, fresh=fresh)
 
     async def _form(self) -> Form:
         cr_token = await self.accounts.service_account_token(self.namespace, self.account, TOKEN_AUDIENCE)
