@@ -1,0 +1,300 @@
+"""What the statuses say: merged without noise, and read by kstatus as they are meant."""
+
+from dataclasses import replace
+
+import pytest
+
+from openscale_byok.core import conditions
+from openscale_byok.core.conditions import Wanted, merged
+from openscale_byok.errors import Refused
+from openscale_byok.reasons import TABLE, Reason
+from openscale_byok.resources import Condition
+from sim.views import (
+    AWAY,
+    DISABLED,
+    EXPIRED,
+    GONE,
+    LOST,
+    NEW,
+    NO,
+    NOW,
+    OLD,
+    UNREACHED,
+    A,
+    B,
+    binding,
+    entry,
+    instance,
+    mart,
+    reported,
+    view,
+)
+
+BEFORE, AFTER = "2026-01-01T00:00:00Z", NOW
+READY = Wanted("Ready", "True", Reason.CURRENT, "well")
+NOT_READY = Wanted("Ready", "False", Reason.STUCK, "stuck")
+BOTH = (entry(OLD, state="Retiring"), entry(NEW))
+BROKEN, EMPTY = Refused(Reason.TAMPERED, "it does not verify"), Refused(Reason.PASSWORD_EMPTY, "empty")
+
+
+def stored(want: Wanted, **more) -> Condition:
+    """A condition as it was written before."""
+    raw = {"type": want.type, "status": want.status, "reason": want.reason.value, "message": want.message}
+    return Condition.model_validate(raw | {"observedGeneration": 1, "lastTransitionTime": BEFORE} | more)
+
+
+def test_the_time_moves_only_on_a_flip():
+    """Another reason, message or generation keeps `lastTransitionTime`; another status moves it."""
+    kept = [
+        merged((stored(READY),), (replace(READY, reason=Reason.NOTHING_TO_PROTECT),), 1, AFTER),
+        merged((stored(READY),), (replace(READY, message="other"),), 1, AFTER),
+        merged((stored(READY),), (READY,), 2, AFTER),
+    ]
+    assert [found and found[0]["lastTransitionTime"] for found in kept] == [BEFORE] * 3
+    flipped = merged((stored(READY),), (NOT_READY,), 1, AFTER)
+    first = merged((), (READY,), 1, AFTER)
+    assert [found and found[0]["lastTransitionTime"] for found in (flipped, first)] == [AFTER, AFTER]
+
+
+def test_nothing_to_write_is_none():
+    """What is said already is not written again, in whatever order it is stored."""
+    found = (stored(replace(READY, type="KeyUsable")), stored(READY))
+    assert merged(found, (READY, replace(READY, type="KeyUsable")), 1, AFTER) is None
+
+
+def test_what_is_not_ours_survives():
+    """A foreign type stays as it is, and so do fields of an item that we do not know."""
+    foreign = stored(replace(READY, type="Paused"), theirs={"x": 1})
+    ours = stored(READY, added="later")
+    after = merged((foreign, ours), (NOT_READY,), 2, AFTER)
+    assert after is not None
+    assert after[1] == foreign.dump()
+    assert after[1]["theirs"] == {"x": 1}
+    assert (after[0]["added"], after[0]["observedGeneration"]) == ("later", 2)
+    assert merged((foreign, ours), (READY,), 1, AFTER) is None
+
+
+def test_what_is_said_no_more_goes():
+    """One of our types that is not wanted any more is removed: absent means not so."""
+    after = merged((stored(NOT_READY), stored(replace(NOT_READY, type="Stalled", status="True"))), (READY,), 1, AFTER)
+    assert [found["type"] for found in after or []] == ["Ready"]
+
+
+def kstatus(raw: dict) -> str:
+    """What cli-utils' kstatus (and Flux, and Helm with it) reads in an object: `status.Compute`, in Python."""
+    meta, status = raw["metadata"], raw.get("status", {})
+    if meta.get("deletionTimestamp"):
+        return "Terminating"
+    if status.get("observedGeneration", meta["generation"]) != meta["generation"]:
+        return "InProgress"
+    for found in status.get("conditions", ()):
+        if found["type"] == "Reconciling" and found["status"] == "True":
+            return "InProgress"
+        if found["type"] == "Stalled" and found["status"] == "True":
+            return "Failed"
+    ready = next((found["status"] for found in status.get("conditions", ()) if found["type"] == "Ready"), "True")
+    return "Current" if ready == "True" else "InProgress"
+
+
+def read(seen) -> dict[str, tuple[str, str]]:
+    """What kstatus reads once everything was reported, and Ready's reason, by the object's name."""
+    after = reported(seen)
+    found = {}
+    for thing in (*([after.instance] if after.instance else ()), *after.bindings):
+        ready = next(c.reason for c in thing.status.conditions if c.type == "Ready")
+        found[thing.metadata.name] = (kstatus(thing.dump()), ready)
+    for sealable in after.sealables:
+        raw = {
+            "metadata": sealable.meta.dump(),
+            "status": {
+                "observedGeneration": sealable.observed_generation,
+                "conditions": [condition.dump() for condition in sealable.conditions],
+            },
+        }
+        ready = sealable.condition("Ready")
+        found[sealable.meta.name] = (kstatus(raw), ready.reason if ready else "")
+    return found
+
+
+a, b = binding("a", A), binding("b", B, made="2027-01-01T00:00:00Z")
+a_goes = binding("a", A, deleting=True)
+UNDER_A = [entry(NEW, A)]
+
+
+def under_a(**more):
+    """An instance under a binding's root key."""
+    return view(instance(UNDER_A), bindings=[a], **more)
+
+
+STUCK = {"shut": frozenset({OLD.id}), "closed": {OLD.id: NO}}
+# a view -> by name of an object: what kstatus reads, and why
+SAID = {
+    "nothing to protect": (view(instance()), {"prod": ("Current", "NothingToProtect")}),
+    "well, and a Standby": (
+        view(instance(UNDER_A), bindings=[a, b], marts=[mart(under=NEW, ready=True)]),
+        {"prod": ("Current", "Current"), "a": ("Current", "InForce"), "b": ("Current", "Standby"),
+         "one": ("Current", "Sealed")},
+    ),
+    "a spec that was changed since": (
+        view(instance([entry(NEW)]), marts=[mart(under=NEW, source_trouble=EMPTY)]),
+        {"prod": ("Current", "Current"), "one": ("Failed", "PasswordEmpty")},
+    ),
+    "moving": (
+        view(instance(BOTH), marts=[mart(under=OLD, ready=True)]),
+        {"prod": ("InProgress", "ReEncrypting"), "one": ("Current", "Sealed")},
+    ),
+    "the root key disabled": (
+        under_a(keys={"a": DISABLED}), {"prod": ("Failed", "KeyDisabled"), "a": ("Failed", "KeyDisabled")},
+    ),
+    "the root key refused": (
+        under_a(keys={"a": replace(UNREACHED, trouble=Refused(Reason.NOT_AUTHORIZED, "no"))}),
+        {"prod": ("Failed", "NotAuthorized"), "a": ("Failed", "NotAuthorized")},
+    ),
+    "the root key away": (
+        under_a(keys={"a": UNREACHED}),
+        {"prod": ("InProgress", "KeyProtectUnavailable"), "a": ("InProgress", "KeyProtectUnavailable")},
+    ),
+    "the root key not asked yet": (
+        under_a(keys={"a": replace(UNREACHED, trouble=None)}),
+        {"prod": ("InProgress", "CheckingKey"), "a": ("InProgress", "CheckingKey")},
+    ),
+    "the root key expired, in force": (
+        under_a(keys={"a": EXPIRED}), {"prod": ("Current", "Current"), "a": ("Current", "InForce")},
+    ),
+    "the root key expired, not in force": (
+        view(instance([entry(NEW)]), bindings=[a], keys={"a": EXPIRED}),
+        {"prod": ("InProgress", "WaitingForRootKey"), "a": ("Failed", "KeyExpired")},
+    ),
+    "about to come into force": (
+        view(instance([entry(NEW)]), bindings=[a]),
+        {"prod": ("InProgress", "RootKeyChanged"), "a": ("InProgress", "Sealing")},
+    ),
+    "the mint failed": (
+        view(instance(), bindings=[a], troubles={"mint": AWAY}),
+        {"prod": ("InProgress", "KeyProtectUnavailable"), "a": ("InProgress", "KeyProtectUnavailable")},
+    ),
+    "the mint was refused": (
+        view(instance(), bindings=[a], troubles={"mint": NO}),
+        {"prod": ("Failed", "KeyDisabled"), "a": ("Failed", "KeyDisabled")},
+    ),
+    "no instance yet": (view(bindings=[a], marts=[mart()]), {
+        "a": ("InProgress", "InstanceNotFound"), "one": ("InProgress", "InstanceNotFound"),
+    }),
+    "no Secret yet": (
+        view(instance([entry(NEW)]), marts=[mart(source_trouble=GONE)]),
+        {"prod": ("Current", "Current"), "one": ("InProgress", "SecretNotFound")},
+    ),
+    "a source that is unfit": (
+        view(instance([entry(NEW)]), marts=[mart(source_trouble=EMPTY)]), {"one": ("Failed", "PasswordEmpty")},
+    ),
+    "Forbid and no binding": (
+        view(instance(globalKeyPolicy="Forbid"), marts=[mart()]),
+        {"prod": ("InProgress", "NoRootKey"), "one": ("InProgress", "NoRootKey")},
+    ),
+    "Forbid holds a binding that goes": (
+        view(instance(UNDER_A, globalKeyPolicy="Forbid"), bindings=[a_goes]),
+        {"prod": ("Current", "Current"), "a": ("Terminating", "StillNeeded")},
+    ),
+    "a binding that goes": (
+        view(instance([entry(OLD, A, "Retiring"), entry(NEW, B)]), bindings=[a_goes, b], marts=[mart(under=OLD)]),
+        {"prod": ("InProgress", "ReEncrypting"), "a": ("Terminating", "Releasing"), "b": ("Current", "InForce")},
+    ),
+    "stuck": (
+        view(instance(BOTH), marts=[mart(under=OLD, mark=NEW, source_trouble=GONE)], **STUCK),
+        {"prod": ("Failed", "Stuck"), "one": ("Failed", "Stuck")},
+    ),
+    "broken": (
+        view(instance([entry(NEW)]), marts=[mart(under=NEW, broken=BROKEN, source_trouble=GONE)]),
+        {"prod": ("Failed", "Stuck"), "one": ("Failed", "Tampered")},
+    ),
+    "an unknown data key, broken": (
+        view(instance([entry(NEW)]), marts=[mart(
+            under=LOST, broken=Refused(Reason.UNKNOWN_DATA_KEY, "unknown"), source_trouble=GONE,
+        )]),
+        {"one": ("Failed", "UnknownDataKey")},
+    ),
+    "a moved endpoint": (
+        view(instance([entry(NEW)]), marts=[mart(under=NEW, moved=True, source_trouble=GONE)]),
+        {"one": ("Failed", "EndpointChanged")},
+    ),
+    "the Active key shut by a clear no": (
+        view(instance([entry(NEW)]), marts=[mart()], closed={NEW.id: NO}, shut=frozenset({NEW.id})),
+        {"prod": ("Failed", "KeyDisabled"), "one": ("Failed", "KeyDisabled")},
+    ),
+    "the Active key not reached": (
+        view(instance([entry(NEW)]), marts=[mart()], closed={NEW.id: AWAY}, shut=frozenset({NEW.id})),
+        {"prod": ("InProgress", "KeyProtectUnavailable"), "one": ("InProgress", "KeyProtectUnavailable")},
+    ),
+    "suspended": (
+        view(instance(BOTH, suspend=True), marts=[mart("one", OLD, ready=True), mart("two")]),
+        {"prod": ("InProgress", "Suspended"), "one": ("Current", "Sealed"), "two": ("InProgress", "Suspended")},
+    ),
+    "a rival": (
+        view(instance(), marts=[mart()], rival="first"),
+        {"prod": ("Failed", "Conflict"), "one": ("Failed", "Conflict")},
+    ),
+    "a newer format": (
+        view(instance(BOTH, format_=2), marts=[mart()]),
+        {"prod": ("Failed", "NewerFormat"), "one": ("Failed", "NewerFormat")},
+    ),
+    "being deleted": (
+        view(instance([entry(NEW)], deleting=True), marts=[mart()]),
+        {"prod": ("Terminating", "DataMartsRemain"), "one": ("InProgress", "Deleting")},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "wanted"), SAID.values(), ids=SAID)
+def test_kstatus_reads_what_is_meant(seen, wanted):
+    """Well is Current, what may come by itself InProgress, what needs a person Failed, what goes Terminating."""
+    found = read(seen)
+    assert {name: found[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("seen", [row[0] for row in SAID.values()], ids=SAID)
+def test_conditions_keep_to_their_rules(seen):
+    """One Ready, at most one of Reconciling and Stalled, and neither beside Ready=True; each of this generation."""
+    for patch in conditions.patches(seen, NOW):
+        said = {c["type"]: c for c in patch.status.get("conditions", ())}
+        if not said:
+            continue
+        assert len(said) == len(patch.status["conditions"])
+        assert {c["observedGeneration"] for c in said.values()} == {patch.meta.generation}
+        assert {c["reason"] for c in said.values()} <= set(Reason)
+        abnormal = [said[type_] for type_ in ("Reconciling", "Stalled") if type_ in said]
+        assert [c["status"] for c in abnormal] == ([] if said["Ready"]["status"] == "True" else ["True"])
+        assert all(c["reason"] == said["Ready"]["reason"] for c in abnormal)
+
+
+@pytest.mark.parametrize("seen", [row[0] for row in SAID.values()], ids=SAID)
+def test_what_was_said_is_not_said_again(seen):
+    """Once reported, nothing differs: no write follows from a status of our own."""
+    assert not conditions.unreported(reported(seen))
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
+def test_the_table_decides_who_must_act(reason):
+    """Not ready by any reason is Stalled or Reconciling, as the table of reasons says, and never both."""
+    ready, why = conditions.not_ready(reason, "text")
+    assert (ready.status, why.status) == ("False", "True")
+    assert why.type == ("Stalled" if TABLE[reason].stalled else "Reconciling")
+
+
+def test_an_object_never_seen_is_in_progress():
+    """The default status, of an object that no operator has seen yet, must not read as Current."""
+    assert kstatus({"metadata": {"generation": 1}, "status": {"observedGeneration": -1}}) == "InProgress"
+
+
+def test_disputed_statuses_are_left_alone_until_their_time():
+    """What another writer corrects is not said again before it is due."""
+    seen = view(instance([entry(NEW)]), disputed={"uid-prod": 5.0})
+    assert [conditions.unreported(replace(seen, now=now)) for now in (4.0, 5.0)] == [False, True]
+
+
+def test_only_a_new_warning_is_announced():
+    """An event comes with a reason that warns, once; a normal one, or the same again, makes none."""
+    bad, good = SAID["the root key disabled"][0], SAID["well, and a Standby"][0]
+    assert {p.announce.reason for p in conditions.patches(bad, NOW) if p.announce} == {Reason.KEY_DISABLED}
+    assert [p.announce for p in conditions.patches(good, NOW) if p.announce] == []
+    later = replace(reported(bad), keys={"uid-a": replace(DISABLED, trouble=NO)})
+    assert [p.announce for p in conditions.patches(later, NOW) if p.announce] == []
