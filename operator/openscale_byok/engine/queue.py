@@ -22,7 +22,8 @@ class KeyedQueue:
         self._slots = asyncio.Semaphore(concurrency)
         self._woken: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._failed: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        self._failed = asyncio.Event()
 
     def wake(self, key: Key) -> None:
         """Have a pass of this key run soon; once, however often it is woken before."""
@@ -42,9 +43,9 @@ class KeyedQueue:
 
     async def serve(self) -> None:
         """Run until cancelled, or until a pass lets an error escape."""
-        self._failed = asyncio.get_running_loop().create_future()
         try:
-            await self._failed
+            await self._failed.wait()
+            raise self._error or RuntimeError("unreachable")
         finally:
             for task in list(self._tasks.values()):
                 task.cancel()
@@ -60,6 +61,7 @@ class KeyedQueue:
                 after = await self._run(key)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or task.exception() is None or self._failed is None or self._failed.done():
-            return
-        self._failed.set_exception(task.exception() or RuntimeError("unreachable"))
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._error = self._error or error  # one from before `serve` ends it as soon as it begins
+            self._failed.set()
