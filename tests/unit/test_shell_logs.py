@@ -1,0 +1,69 @@
+"""Lines of the libraries around us: one line of JSON each, and nothing that an exception quotes."""
+
+import json
+import logging
+import sys
+
+import pytest
+import structlog
+
+from openscale_byok.shell import logs
+
+CANARY = "c4n4ry"
+
+
+@pytest.fixture
+def configured():
+    """Logging set up as the operator does it, and put back afterwards."""
+    root, kopf = logging.getLogger(), logging.getLogger("kopf")
+    before = root.handlers[:], root.level, kopf.level
+    root.handlers = []
+    logs.configure("debug")
+    yield root.handlers[0]
+    root.handlers, level, kopf_level = before
+    root.setLevel(level)
+    kopf.setLevel(kopf_level)
+    structlog.reset_defaults()
+
+
+def record(**more) -> logging.LogRecord:
+    """A record of a library."""
+    return logging.LogRecord("kopf", logging.ERROR, "f.py", 1, "it failed", (), None, **more)
+
+
+def test_an_exception_is_named_and_never_printed(configured):
+    """Neither its text nor its traceback: both may quote what a local variable held."""
+    found = record()
+    try:
+        {}[CANARY]
+    except KeyError:
+        found.exc_info = sys.exc_info()
+    found.exc_text, found.stack_info = CANARY, CANARY
+    line = configured.formatter.format(found)
+    said = json.loads(line)
+    assert (said["event"], said["error"], said["logger"], said["level"]) == (
+        "it failed",
+        "KeyError",
+        "kopf",
+        "error",
+    )
+    assert CANARY not in line
+    assert "Traceback" not in line
+
+
+@pytest.mark.parametrize("text", ["two\nlines", 'a "quote"', "x" * 5_000, "%s"])
+def test_a_record_is_one_short_line(configured, text):
+    """Whatever it says: one line of JSON, cut at 500 characters."""
+    found = record()
+    found.msg = text
+    line = configured.formatter.format(found)
+    assert "\n" not in line
+    assert json.loads(line)["event"] == text[:500]
+    assert "error" not in json.loads(line)
+
+
+def test_libraries_speak_from_warning_on(configured):
+    """Whatever level is asked for: kopf logs whole objects below it."""
+    for name in ("kopf", "kopf.objects", "aiohttp.client", "kubernetes"):
+        assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+        assert logging.getLogger(name).isEnabledFor(logging.WARNING)

@@ -1,0 +1,79 @@
+"""Settings: right or refused by name, and a wrong value is never shown."""
+
+import pytest
+from pydantic import ValidationError
+
+from openscale_byok.shell.settings import Settings
+
+CANARY = "c4n4ry"
+WRONG = {
+    "NAMESPACE": "", "GLOBAL_KEY_SECRET": "", "IAM_URL": f"ftp://{CANARY}", "KEY_PROTECT_URL": f"//{CANARY}",
+    "TRUSTED_PROFILES": CANARY, "KEY_POLL_SECONDS": CANARY, "SOURCE_REFRESH_SECONDS": "0", "WRITES_IN_FLIGHT": "257",
+    "INSTANCES_AT_ONCE": "0", "LOG_LEVEL": CANARY,
+}  # fmt: skip
+RIGHT = {
+    "NAMESPACE": ("byok", "byok"), "GLOBAL_KEY_SECRET": ("key", "key"),
+    "IAM_URL": ("http://iam.example.com", "http://iam.example.com"),
+    "KEY_PROTECT_URL": ("https://kp.example.com", "https://kp.example.com"),
+    "ALLOWED_ENDPOINTS": ('["https://kp.example.com"]', ("https://kp.example.com",)),
+    "ALLOWED_ROOT_KEYS": ('{"team-a": ["crn:v1:"]}', {"team-a": ("crn:v1:",)}),
+    "TRUSTED_PROFILES": ("true", True), "KEY_POLL_SECONDS": ("0.1", 0.1), "SOURCE_REFRESH_SECONDS": ("86400", 86_400.0),
+    "WRITES_IN_FLIGHT": ("256", 256), "INSTANCES_AT_ONCE": ("1", 1), "LOG_LEVEL": ("debug", "debug"),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """Only what a test sets."""
+    for name in RIGHT:
+        monkeypatch.delenv(f"OPENSCALE_BYOK_{name}", raising=False)
+    return lambda name, value: monkeypatch.setenv(f"OPENSCALE_BYOK_{name}", value)
+
+
+def test_every_setting_has_a_row():
+    """The tables are about every setting, and each says what it is for."""
+    assert {name.lower() for name in RIGHT} == set(Settings.model_fields)
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_value_counts(environment, name):
+    """Each is read from its variable."""
+    text, wanted = RIGHT[name]
+    environment(name, text)
+    assert getattr(Settings(), name.lower()) == wanted
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_is_refused_by_name(environment, name):
+    """What is refused says which setting it is, and not what was put in: that may be a secret, misplaced."""
+    environment(name, WRONG[name])
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert [error["loc"] for error in refused.value.errors()] == [(name.lower(),)]
+    assert CANARY not in str(refused.value)
+
+
+def test_without_any_it_starts():
+    """The defaults are whole: nothing but the global key and IBM's own endpoints."""
+    settings = Settings()
+    assert not settings.trusted_profiles
+    assert settings.policy().root_keys == {}
+    assert settings.iam_url.startswith("https://")
+
+
+def test_they_reach_what_they_are_for(environment):
+    """The numbers go to the engine, the allow-lists to the policy."""
+    for name, (text, _) in RIGHT.items():
+        environment(name, text)
+    tuning, policy = Settings().tuning(), Settings().policy()
+    assert (tuning.key_poll_seconds, tuning.source_refresh_seconds) == (0.1, 86_400.0)
+    assert (tuning.writes_in_flight, tuning.instances_at_once) == (256, 1)
+    assert (policy.endpoints, policy.default_endpoint) == (("https://kp.example.com",), "https://kp.example.com")
+    assert (policy.root_keys, policy.trusted_profiles) == ({"team-a": ("crn:v1:",)}, True)
+
+
+def test_they_do_not_change():
+    """What was read at the start holds to the end."""
+    with pytest.raises(ValidationError):
+        Settings().namespace = "other"
