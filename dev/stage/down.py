@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 
+from stage import postgres
 from stage.up import FOLDER, running_pid
 
 STOP_SECONDS = 40.0
@@ -25,6 +26,7 @@ def main() -> int:
                 break
             time.sleep(0.1)
         print("everything has ended")
+    postgres.sweep()
     for path in FOLDER.glob("*"):
         if path.name == "bench.json":
             continue  # measured, not left behind

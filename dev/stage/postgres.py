@@ -24,6 +24,7 @@ from stage.child import die_with_parent
 
 START_SECONDS = 30.0
 _UNPRIVILEGED = "nobody"
+_PREFIX = "openscale-pg-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class PostgreSQL:
 @contextmanager
 def run() -> Iterator[PostgreSQL]:
     """Start a server with a fresh database."""
-    folder = Path(tempfile.mkdtemp(prefix="openscale-pg-"))
+    sweep()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     process = None
     try:
         user = _UNPRIVILEGED if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
@@ -91,6 +93,14 @@ def run() -> Iterator[PostgreSQL]:
             process.kill()
             process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove the folders of servers whose starter was killed: the servers themselves went with it."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _init(programs: Path, folder: Path, pwfile: Path, user: str | None) -> None:
