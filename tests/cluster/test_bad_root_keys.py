@@ -1,5 +1,6 @@
 """Bindings that cannot work: each names the field and the cure, protects nothing by pretence, and never loops."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -252,3 +253,26 @@ def test_a_stuck_binding_goes_by_its_owners_word_alone_and_loses_nothing(team: T
     team.until_ready("one", "two", seconds=30)
     team.until_protected(key)
     team.prove(key)
+
+
+def test_an_expiry_is_announced_before_it_happens(team: Team) -> None:
+    """Within 30 days of its expiration the binding says so, with the date and the cure; protection goes on as it is."""
+    soon = datetime.fromtimestamp(team.scene.emulator.now() + 20 * 86_400, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    team.root_keys()
+    key = team.scene.emulator.create_root_key(name="expires-soon", expiration=soon)
+    team.keys.append(key)
+    team.source("soon-key-protect", apikey=team.scene.api_key(key))
+    team.instance()
+    team.bind("a", key, credentials={"apiKeySecretRef": {"name": "soon-key-protect", "key": "apikey"}})
+    team.marts("one")
+    team.until_ready("one")
+    found = team.until_reason("RootKeyBinding", "a", "KeyExpiring", "KeyUsable")
+    assert soon[:10] in found["message"]
+    assert "bind another" in found["message"]
+    assert found["status"] == "True"
+    assert team.condition("RootKeyBinding", "a")["status"] == "True"
+    team.until(
+        lambda: "KeyExpiring" in {e.get("reason") for e in team.scene.api.list("Event", team.namespace)},
+        "an event says so",
+    )
+    team.nothing_written()

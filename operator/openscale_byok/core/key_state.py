@@ -1,6 +1,7 @@
 """The states of a root key, as Key Protect names them, and what each still allows."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 
@@ -31,3 +32,12 @@ class KeyLook:
     version: str
     until: str = ""
     """The date that matters in this state, as the other side printed it: expiry, or the end of restore."""
+
+    def expires_within(self, notice: timedelta, now: datetime) -> bool:
+        """Whether an active root key reaches its expiration date soon. A date that cannot be read is none."""
+        try:
+            at = datetime.fromisoformat(self.until)
+        except ValueError:
+            return False
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return self.state is KeyState.ACTIVE and at - now <= notice

@@ -17,6 +17,8 @@ class KeyStanding:
 
     look: KeyLook | None = None
     trouble: ByokError | None = None
+    expiring: bool = False
+    """Whether an active root key expires within the notice: said while another can still take over in peace."""
 
     @property
     def refused(self) -> bool:

@@ -6,7 +6,8 @@ must not stop mine, nor mine keep theirs alive.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from openscale_byok.core.view import KeyStanding
 from openscale_byok.engine.context import Context, log
@@ -14,6 +15,7 @@ from openscale_byok.engine.scope import Key, Scope, backoff
 from openscale_byok.errors import ByokError, Refused, Unavailable
 from openscale_byok.resources import Credentials, RootKeyBinding
 
+EXPIRY_NOTICE = timedelta(days=30)
 PollKey = tuple[str, str, str, str]
 
 
@@ -90,7 +92,8 @@ class KeyPoll:
     async def _look(self, poll: _Poll) -> ByokError | None:
         try:
             kms = self._context.root_keys.customer(poll.binding, poll.credentials)
-            found = KeyStanding(look=await kms.look())
+            look = await kms.look()
+            found = KeyStanding(look, expiring=look.expires_within(EXPIRY_NOTICE, self._context.clock.now()))
         except (Refused, Unavailable) as error:
             found = KeyStanding(trouble=error)
         for uid, scope in list(poll.followers.items()):
@@ -100,7 +103,7 @@ class KeyPoll:
     def _learned(self, uid: str, scope: Scope, root_key: str, found: KeyStanding) -> None:
         before = scope.keys.get(uid)
         if isinstance(found.trouble, Unavailable) and before is not None:
-            found = KeyStanding(look=before.look, trouble=found.trouble)
+            found = replace(before, trouble=found.trouble)
         scope.keys[uid] = found
         if found.refused:
             # Does not queue behind anything: from here on no cached data key of this binding is used.
@@ -116,7 +119,7 @@ class KeyPoll:
 
 def _said(standing: KeyStanding) -> tuple[object, ...]:
     trouble = standing.trouble
-    return standing.look, type(trouble), trouble and trouble.reason, trouble and trouble.message
+    return standing.look, standing.expiring, type(trouble), trouble and trouble.reason, trouble and trouble.message
 
 
 def _key(binding: RootKeyBinding, credentials: Credentials | None) -> PollKey:

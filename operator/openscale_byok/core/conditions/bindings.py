@@ -18,6 +18,9 @@ def key_usable(standing: KeyStanding) -> Wanted:
         return Wanted("KeyUsable", status, trouble.reason, trouble.message)
     if look is None:
         return Wanted("KeyUsable", "Unknown", Reason.CHECKING_KEY, "Key Protect has not answered yet")
+    if standing.expiring:
+        text = f"the root key expires on {look.until}: bind another before; after that it wraps no new data key"
+        return Wanted("KeyUsable", "True", Reason.KEY_EXPIRING, text)
     return _by_state(look.state.value, look.until)
 
 

@@ -107,9 +107,12 @@ def _patch(
     if conditions is None and not extra and observed == meta.generation:
         return
     status = dict(extra) | ({"conditions": conditions} if conditions is not None else {})
-    ready = next(want for want in wanted if want.type == "Ready")
-    was = next((old for old in existing if old.type == "Ready"), None)
-    turned = was is None or was.reason != ready.reason.value
-    loud = turned and TABLE[ready.reason].event == "Warning"
+    was = {old.type: old.reason for old in existing}
+    loud = (
+        want
+        for type_ in ("Ready", "KeyUsable")
+        for want in wanted
+        if want.type == type_ and was.get(type_) != want.reason.value and TABLE[want.reason].event == "Warning"
+    )
     says = (meta.generation, wanted, *map(str, fields.values()))
-    yield StatusPatch(kind, meta, status | {"observedGeneration": meta.generation}, ready if loud else None, says)
+    yield StatusPatch(kind, meta, status | {"observedGeneration": meta.generation}, next(loud, None), says)
