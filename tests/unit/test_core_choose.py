@@ -1,11 +1,13 @@
 """Which root key should be in force: design, section 3."""
 
+from dataclasses import replace
+
 import pytest
 
 from openscale_byok.core.view import choose
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL
-from sim.views import DISABLED, EXPIRED, NEW, UNREACHED, A, B, binding, entry, instance, view
+from sim.views import DISABLED, EXPIRED, NEW, NO, UNREACHED, USABLE, A, B, binding, entry, instance, view
 
 IN_FORCE, WAITING, NONE = Reason.IN_FORCE, Reason.WAITING_FOR_ROOT_KEY, Reason.NO_ROOT_KEY
 ELDER, YOUNGER = "2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"
@@ -26,6 +28,10 @@ ROWS = {
     "the oldest usable, not the oldest": ([], {}, [a, b], {"a": DISABLED}, (B, "b", IN_FORCE)),
     "an expired one is not usable": ([], {}, [a, b], {"a": EXPIRED}, (B, "b", IN_FORCE)),
     "an unreached one is not usable": ([], {}, [a, b], {"a": UNREACHED}, (B, "b", IN_FORCE)),
+    "the oldest, whatever its name": ([], {}, [binding("a", A, made=YOUNGER), old_b], {}, (B, "b", IN_FORCE)),
+    "a refused one is not usable, whatever its last look": (
+        [], {}, [a, b], {"a": replace(USABLE, trouble=NO)}, (B, "b", IN_FORCE)
+    ),
     "the incumbent is older": (UNDER_A, {}, [a, b], {}, (A, "a", IN_FORCE)),
     "the incumbent is younger": (UNDER_A, {}, [a, old_b], {}, (A, "a", IN_FORCE)),
     "the incumbent is refused": (UNDER_A, {}, [a, b], {"a": DISABLED}, (A, "a", IN_FORCE)),

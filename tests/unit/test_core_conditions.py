@@ -78,6 +78,8 @@ def test_what_is_said_no_more_goes():
     """One of our types that is not wanted any more is removed: absent means not so."""
     after = merged((stored(NOT_READY), stored(replace(NOT_READY, type="Stalled", status="True"))), (READY,), 1, AFTER)
     assert [found["type"] for found in after or []] == ["Ready"]
+    after = merged((stored(READY), stored(replace(NOT_READY, type="Stalled", status="True"))), (READY,), 1, AFTER)
+    assert [found["type"] for found in after or []] == ["Ready"]
 
 
 def kstatus(raw: dict) -> str:
@@ -238,8 +240,8 @@ SAID = {
         {"prod": ("Failed", "NewerFormat"), "one": ("Failed", "NewerFormat")},
     ),
     "being deleted": (
-        view(instance([entry(NEW)], deleting=True), marts=[mart()]),
-        {"prod": ("Terminating", "DataMartsRemain"), "one": ("InProgress", "Deleting")},
+        view(instance([entry(NEW)], deleting=True), marts=[mart(), mart("two", NEW, ready=True)]),
+        {"two": ("Current", "Sealed"), "prod": ("Terminating", "DataMartsRemain"), "one": ("InProgress", "Deleting")},
     ),
 }  # fmt: skip
 
@@ -278,6 +280,13 @@ def test_the_table_decides_who_must_act(reason):
     ready, why = conditions.not_ready(reason, "text")
     assert (ready.status, why.status) == ("False", "True")
     assert why.type == ("Stalled" if TABLE[reason].stalled else "Reconciling")
+
+
+def test_no_answer_is_no_clear_no():
+    """Whether a root key is usable: unknown while nobody answers, false only by a clear no, true when expired."""
+    rows = {UNREACHED: "Unknown", replace(UNREACHED, trouble=None): "Unknown", replace(UNREACHED, trouble=NO): "False"}
+    rows |= {DISABLED: "False", EXPIRED: "True"}
+    assert {standing: conditions.key_usable(standing).status for standing in rows} == rows
 
 
 def test_an_object_never_seen_is_in_progress():

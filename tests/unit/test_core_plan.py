@@ -160,6 +160,9 @@ QUIET = {
     "a raised revision, expired": view(
         instance([entry(NEW, A)], dataKeyRevision=1), bindings=[binding("a", A)], keys={"a": EXPIRED}
     ),
+    "a raised revision, a binding that cannot wrap": view(
+        instance([entry(NEW)], dataKeyRevision=1), bindings=[binding("a", A)], keys={"a": UNREACHED}
+    ),
     "too many Retiring": one(
         *MANY,
         bindings=[binding("a", A)],

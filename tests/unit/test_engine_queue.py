@@ -150,11 +150,14 @@ async def test_a_forgotten_key(serving):
 
 async def test_a_pass_may_forget_its_own_key():
     """As the engine does once nothing is left of an instance: the pass ends as it likes, and none follows."""
-    begun = []
+    begun: list[tuple[str, str]] = []
+    ended: list[tuple[str, str]] = []
 
     async def run(key):
         begun.append(key)
         queue.forget(key)
+        await asyncio.sleep(0)
+        ended.append(key)
         return 0.0
 
     queue = KeyedQueue(run, 1)
@@ -162,7 +165,7 @@ async def test_a_pass_may_forget_its_own_key():
     for times in (1, 2):
         queue.wake(ONE)
         await settle()
-        assert begun == [ONE] * times
+        assert begun == ended == [ONE] * times
     assert not task.done()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
