@@ -107,7 +107,7 @@ def _blind(world: World) -> None:
     """Another data key, by an operator that may not read Secrets."""
     _revise(world)
     second = world.start()
-    second.process.forbidden = {"read Secret": Unavailable(Reason.SECRET_FORBIDDEN, "no right")}
+    second.process.forbidden = {"read Secret pw-": Unavailable(Reason.SECRET_FORBIDDEN, "no right")}
     world.wait(3.0, second)
     second.process.forbidden = {}
 

@@ -1,0 +1,146 @@
+"""Each rule of the engine is needed: with it taken out, its story fails.
+
+A mutant is a copy of the package with one piece of text replaced. A piece that is not found any more fails
+too: whoever changes a rule changes its mutant.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import openscale_byok
+
+PACKAGE = Path(openscale_byok.__file__).parent
+FRESH_INSTANCE = (
+    "        instance = await self._context.store.instance(*self._scope.key)\n"
+    "        self._scope.see_instance(instance)\n"
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A rule taken out: in this module, this text becomes that."""
+
+    story: str
+    module: str
+    text: str
+    instead: str
+
+
+MUTANTS = {
+    "no check after the seal": Mutant(
+        "the_check_after_the_seal",
+        "engine/seal_steps.py",
+        FRESH_INSTANCE + "        active = instance.properties.active\n",
+        "        instance = self._scope.instance\n        active = instance.properties.active\n",
+    ),
+    "the check asks for recorded": Mutant(
+        "the_check_is_for_active",
+        "engine/seal_steps.py",
+        "s.envelope.data_key == active.id",
+        "instance.properties.find(s.envelope.data_key)",
+    ),
+    "a delete without precondition": Mutant(
+        "the_precondition_of_the_delete",
+        "engine/source_looks.py",
+        "            await self._context.sources.delete(",
+        "            found = await self._context.sources.read(sealable.meta.namespace, ref.name)\n"
+        "            uid, resource_version = found.uid, found.resource_version\n"
+        "            await self._context.sources.delete(",
+    ),
+    "a write on what is newest, not on what was read first": Mutant(
+        "the_source_is_read_after_its_object",
+        "engine/context.py",
+        "        scope.in_flight.add(sealable.uid)\n",
+        "        scope.in_flight.add(sealable.uid)\n"
+        "        from dataclasses import replace\n"
+        "        raw = self.store._cluster.get(sealable.kind, sealable.meta.namespace, sealable.meta.name)\n"
+        "        version = raw['metadata']['resourceVersion']\n"
+        "        meta = sealable.meta.model_copy(update={'resource_version': version})\n"
+        "        sealable = replace(sealable, meta=meta)\n",
+    ),
+    "bindings as they were known": Mutant(
+        "a_fresh_list_of_bindings_before_a_mint",
+        "engine/key_steps.py",
+        "    listing = await context.store.bindings(*scope.key)\n"
+        "    scope.list_bindings(listing.version, listing.items)\n"
+        "    if not instance",
+        "    if not instance",
+    ),
+    "a finalizer off before the write": Mutant(
+        "the_instance_is_written_before_a_finalizer_comes_off",
+        "engine/key_steps.py",
+        '        await _write(context, scope, instance, {"releases": instance.properties.releases + 1})\n',
+        "",
+    ),
+    "a binding that goes as a ground": Mutant(
+        "a_binding_that_goes_is_no_ground",
+        "core/findings.py",
+        " and not other.metadata.deleting:",
+        ":",
+    ),
+    "in force without finalizer": Mutant(
+        "only_what_carries_our_finalizer_comes_into_force",
+        "core/view.py",
+        "if b.metadata.ours and view.key(b).wraps",
+        "if view.key(b).wraps",
+    ),
+    "an unknown key overwritten": Mutant(
+        "an_unknown_key_means_that_my_view_is_old",
+        "engine/seal_steps.py",
+        FRESH_INSTANCE + "        if known is None",
+        "        instance = known\n        if known is None",
+    ),
+    "retired by what was known": Mutant(
+        "the_list_is_begun_after_the_mark",
+        "engine/key_steps.py",
+        "    marts = await context.store.datamarts(*scope.key)\n"
+        "    scope.list_marts(marts.version, marts.items)\n"
+        "    leaving",
+        "    leaving",
+    ),
+    "re-encryption for the endpoint of now": Mutant(
+        "re_encryption_redirects_nothing",
+        "engine/seal_steps.py",
+        "key, secret, envelope.context, {})",
+        "key, secret, sealable.context, {})",
+    ),
+    "the look is believed, not the wrap": Mutant(
+        "a_rotation_between_two_looks",
+        "engine/scope.py",
+        "            if known is not None and known.look is not None:\n",
+        "            if False:\n",
+    ),
+    "the other one is corrected at once": Mutant(
+        "two_that_know_different_things_leave_each_other_alone",
+        "engine/scope.py",
+        "        self.said[uid] = ",
+        "        times = 0\n        self.said[uid] = ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_without_a_rule_its_story_fails(name: str, tmp_path: Path) -> None:
+    """The story of a rule is about that rule: it fails once the rule is gone."""
+    mutant = MUTANTS[name]
+    shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    module = tmp_path / PACKAGE.name / mutant.module
+    text = module.read_text()
+    assert text.count(mutant.text) == 1, f"{mutant.module} reads otherwise now: bring this mutant up to date"
+    module.write_text(text.replace(mutant.text, mutant.instead))
+    story = f"{Path(__file__).with_name('test_rules.py')}::test_{mutant.story}"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", story, "-q", "-p", "no:cacheprovider", "--tb=line"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, f"the story does not notice:\n{done.stdout[-2000:]}{done.stderr[-1000:]}"
+    assert "1 failed" in done.stdout
