@@ -38,6 +38,7 @@ class Reason(StrEnum):
     ABANDONED = "Abandoned"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_FORBIDDEN = "SecretForbidden"
+    CREDENTIALS_NOT_FOUND = "CredentialsNotFound"
     KEY_EXPIRING = "KeyExpiring"
     KEY_PROTECT_UNAVAILABLE = "KeyProtectUnavailable"
     IAM_UNAVAILABLE = "IAMUnavailable"
@@ -130,6 +131,7 @@ TABLE: dict[Reason, Row] = {
     Reason.RELEASED: _well("nothing needs this root key any more"),
     Reason.ABANDONED: _wait("let go by its owner's word, although stuck secrets still need its root key"),
     Reason.SECRET_NOT_FOUND: _wait("the Secret that is referred to does not exist (yet)"),
+    Reason.CREDENTIALS_NOT_FOUND: _wait("the ServiceAccount that is referred to does not exist (yet)"),
     Reason.SECRET_FORBIDDEN: _wait("the operator may not read the Secret in this namespace"),
     Reason.KEY_EXPIRING: _wait("the root key expires within 30 days"),
     Reason.KEY_PROTECT_UNAVAILABLE: _wait("Key Protect cannot be reached"),

@@ -173,7 +173,11 @@ class _ProfileTokens:
         return await self.iam.token(self._form, f"{who}/{self.profile}", cure, fresh=fresh)
 
     async def _form(self) -> Form:
-        cr_token = await self.accounts.service_account_token(self.namespace, self.account, TOKEN_AUDIENCE)
+        try:
+            cr_token = await self.accounts.service_account_token(self.namespace, self.account, TOKEN_AUDIENCE)
+        except Missing:
+            text = f"credentials.trustedProfile: ServiceAccount {self.account} does not exist in this namespace (yet)"
+            raise Unavailable(Reason.CREDENTIALS_NOT_FOUND, text) from None
         return trusted_profile_form(cr_token, self.profile)
 
 

@@ -13,7 +13,7 @@ from openscale_byok.core.sealable import Sealable
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.scope import Scope
-from openscale_byok.errors import Refused
+from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.ports import Aad, Clock, Kms, RootKeys, SourceReader, Store
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, DataKeyEntry, OpenScaleInstance, RootKeyBinding
@@ -85,6 +85,9 @@ class Context:
         if standing is not None and standing.refused:
             self.data_keys.drop(holder)
             raise refusal(scope, binding)
+        away = standing.trouble if standing is not None else None
+        if isinstance(away, Unavailable) and not self.data_keys.holds(holder, key_id):
+            raise away  # the poll says so already: no slot is held for a call that will not be answered
         aad = aad_of(scope.instance)
         return await self.data_keys.get(holder, key_id, limit, lambda: kms.unwrap(wrapped, aad))
 

@@ -30,6 +30,7 @@ class DataKeys:
         self._clock = clock
         self._entries: dict[tuple[Holder, str], _Entry] = {}
         self._flights: dict[tuple[Holder, str], asyncio.Task[DataKey]] = {}
+        self._epochs: dict[Holder, int] = {}
 
     async def get(self, holder: Holder, key_id: str, limit: float, unwrap: Callable[[], Awaitable[DataKey]]) -> DataKey:
         """The data key: from here while it is young, by an unwrap otherwise.
@@ -64,12 +65,17 @@ class DataKeys:
             self._entries.pop(at, None)
             raise
 
+    def holds(self, holder: Holder, key_id: str) -> bool:
+        """Whether a key is here, however old."""
+        return (holder, key_id) in self._entries
+
     def put(self, holder: Holder, key: DataKey) -> None:
         """Keep a key that an unwrap has just returned."""
         self._entries[holder, key.id] = _Entry(key, self._clock.monotonic())
 
     def drop(self, holder: Holder) -> None:
-        """Forget every data key of a holder, at once."""
+        """Forget every data key of a holder, at once; also those that are being unwrapped."""
+        self._epochs[holder] = self._epochs.get(holder, 0) + 1
         for at in [at for at in self._entries if at[0] == holder]:
             del self._entries[at]
 
@@ -87,7 +93,11 @@ class DataKeys:
         return await asyncio.shield(flight)
 
     async def _unwrap(self, at: tuple[Holder, str], unwrap: Callable[[], Awaitable[DataKey]]) -> DataKey:
+        epoch = self._epochs.get(at[0], 0)
         key = await unwrap()
+        if self._epochs.get(at[0], 0) != epoch:
+            # Dropped while the answer was on its way: it is from before the refusal.
+            raise Unavailable(Reason.CHANGED_MEANWHILE, "the root key was refused while a data key was unwrapped")
         if key.id != at[1]:
             raise Refused(Reason.TAMPERED, "the wrapped data key unwraps to another key than its id commits to")
         self.put(at[0], key)

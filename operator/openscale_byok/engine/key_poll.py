@@ -13,6 +13,7 @@ from openscale_byok.core.view import KeyStanding
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.scope import Key, Scope, backoff
 from openscale_byok.errors import ByokError, Refused, Unavailable
+from openscale_byok.reasons import Reason
 from openscale_byok.resources import Credentials, RootKeyBinding
 
 EXPIRY_NOTICE = timedelta(days=30)
@@ -96,6 +97,10 @@ class KeyPoll:
             found = KeyStanding(look, expiring=look.expires_within(EXPIRY_NOTICE, self._context.clock.now()))
         except (Refused, Unavailable) as error:
             found = KeyStanding(trouble=error)
+        except Exception as error:  # noqa: BLE001 -- a poll that ended would leave a revocation unnoticed for ever
+            log.error("unexpected", root_key=poll.binding.root_key, error=type(error).__name__)
+            text = f"the look at the root key failed ({type(error).__name__})"
+            found = KeyStanding(trouble=Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, text))
         for uid, scope in list(poll.followers.items()):
             self._learned(uid, scope, poll.binding.root_key, found)
         return found.trouble
@@ -103,7 +108,8 @@ class KeyPoll:
     def _learned(self, uid: str, scope: Scope, root_key: str, found: KeyStanding) -> None:
         before = scope.keys.get(uid)
         if isinstance(found.trouble, Unavailable) and before is not None:
-            found = replace(before, trouble=found.trouble)
+            # A clear no holds until a good look: losing sight of Key Protect does not take it back.
+            found = before if isinstance(before.trouble, Refused) else replace(before, trouble=found.trouble)
         scope.keys[uid] = found
         if found.refused:
             # Does not queue behind anything: from here on no cached data key of this binding is used.
