@@ -66,7 +66,11 @@ def first_seals_wait(view: View) -> bool:
     choice = choose(view)
     if choice.root_key is None:
         return True
-    return choice.reason is Reason.WAITING_FOR_ROOT_KEY and choice.root_key == GLOBAL
+    if choice.reason is Reason.WAITING_FOR_ROOT_KEY:
+        return choice.root_key == GLOBAL
+    active = view.properties.active
+    # Chosen, but its data key is not made yet, or cannot be: a hand-over source is not consumed for less.
+    return active is not None and active.root_key == GLOBAL != choice.root_key
 
 
 def unconfirmed(view: View, sealable: Sealable, standing: Standing) -> bool:

@@ -7,7 +7,7 @@ from openscale_byok.core.findings import Count, count, needed, stuck_digest
 from openscale_byok.core.view import Choice, KeyStanding, View, choose
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import ABANDON_ANNOTATION, RootKeyBinding
+from openscale_byok.resources import ABANDON_ANNOTATION, PROPERTIES_FORMAT, RootKeyBinding
 
 
 def key_usable(standing: KeyStanding) -> Wanted:
@@ -75,6 +75,9 @@ def unusable(usable: Wanted) -> tuple[Wanted, ...]:
 def _leaving(view: View, binding: RootKeyBinding, choice: Choice) -> tuple[Wanted, ...]:
     if choice.binding is not None and choice.binding.metadata.uid == binding.metadata.uid and choice.message:
         return not_ready(Reason.STILL_NEEDED, choice.message)
+    held = _held_up(view)
+    if held is not None:
+        return not_ready(*held)
     found = count(view)
     if found.stuck and needed(view, binding):
         digest = stuck_digest(view, binding)
@@ -83,6 +86,21 @@ def _leaving(view: View, binding: RootKeyBinding, choice: Choice) -> tuple[Wante
         )
         return not_ready(Reason.STUCK, stuck_text(found) + word)
     return not_ready(Reason.RELEASING, "secrets are moving away from this root key; see the instance for how far")
+
+
+def _held_up(view: View) -> tuple[Reason, str] | None:
+    """Why nothing of the instance moves at all."""
+    assert view.instance is not None  # noqa: S101 -- asked only then
+    see = f"see OpenScaleInstance {view.name}, which moves nothing now"
+    if view.instance.metadata.deleting and view.sealables:
+        return Reason.DATA_MARTS_REMAIN, f"data marts still name the instance, which is being deleted: {see}"
+    if view.rival:
+        return Reason.CONFLICT, see
+    if view.properties.format > PROPERTIES_FORMAT:
+        return Reason.NEWER_FORMAT, see
+    if view.instance.spec.suspend:
+        return Reason.SUSPENDED, f"spec.suspend of the instance is true: {see}"
+    return None
 
 
 def stuck_text(found: Count) -> str:

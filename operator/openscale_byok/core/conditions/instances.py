@@ -82,10 +82,16 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
     cause = view.trouble("mint", "rebuild") or (view.closed.get(active.id) if active is not None else None)
     if cause is not None:
         return cause.reason, cause.message
-    if active is not None and choice.root_key not in (None, active.root_key):
+    asked = view.instance.spec.data_key_revision
+    revised = view.properties.data_key_revision < asked
+    if active is not None and (revised or choice.root_key not in (None, active.root_key)):
         if len(view.properties.data_keys) > MAX_RETIRING:
             text = f"{MAX_RETIRING} former data keys are still needed by stuck secrets; see status.secrets"
             return Reason.TOO_MANY_DATA_KEYS, text
+        if usable.reason is Reason.KEY_EXPIRED:
+            return usable.reason, usable.message
+        if revised:
+            return Reason.RE_ENCRYPTING, f"spec.dataKeyRevision: the data key of revision {asked} is about to be made"
         return Reason.ROOT_KEY_CHANGED, "another root key is about to come into force"
     if found.stuck:
         return Reason.STUCK, stuck_text(found)

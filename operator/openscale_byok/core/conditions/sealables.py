@@ -119,11 +119,11 @@ def _unsealed_trouble(view: View, note: Note) -> tuple[Wanted, Wanted] | None:
 
 
 def _key_trouble(view: View) -> tuple[Wanted, Wanted] | None:
-    choice = choose(view)
-    if choice.root_key is None or first_seals_wait(view):
+    choice, waits = choose(view), first_seals_wait(view)
+    if choice.root_key is None or (waits and choice.reason is not Reason.IN_FORCE):
         return not_ready(choice.reason, choice.message)
     active = view.properties.active
-    cause = view.trouble("mint") if active is None else view.closed.get(active.id)
+    cause = view.trouble("mint") if active is None or waits else view.closed.get(active.id)
     return None if cause is None else not_ready(cause.reason, cause.message)
 
 
