@@ -187,7 +187,7 @@ UNCONFIRMED = {
     "under a former key": (mart(under=OLD), False),
     "ready": (mart(under=NEW, ready=True), False),
     "ready, source kept": (mart(under=NEW, ready=True, kept=True), False),
-    "ready, kept source gone": (mart(under=NEW, ready=True, kept=True, source_trouble=GONE), True),
+    "ready, kept source gone": (mart(under=NEW, ready=True, kept=True, source_trouble=GONE, fresh=True), True),
     "ready, source consumed": (mart(under=NEW, ready=True, kept=True, handover=True, source_trouble=GONE), False),
 }
 

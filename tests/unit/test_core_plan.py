@@ -84,7 +84,7 @@ ROWS = {
     "a stale one nobody opened": (one(*BOTH, marts=[mart(under=OLD, judged=""), UNSEALED]), "verify"),
     "sealed and opened, not ready": (one(entry(NEW), marts=[mart(under=NEW), UNSEALED]), "confirm"),
     "a kept source that went": (
-        one(entry(NEW), marts=[mart(under=NEW, ready=True, kept=True, source_trouble=GONE)]),
+        one(entry(NEW), marts=[mart(under=NEW, ready=True, kept=True, source_trouble=GONE, fresh=True)]),
         "confirm",
     ),
     "a new secret": (one(*BOTH, marts=[UNSEALED, mart("two", OLD)]), "seal"),

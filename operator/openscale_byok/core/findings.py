@@ -54,10 +54,13 @@ def needs_source(view: View, sealable: Sealable, standing: Standing) -> bool:
     if broken(view, sealable) is not None or _refused(view, sealable):
         return True
     if sealable.observed_generation != sealable.meta.generation or not sealable.ready:
-        if view.note(sealable).source_looked != sealable.meta.generation:
+        if view.note(sealable).source_looked != sealable.meta.generation or sealable.unanswered:
             return True
         return isinstance(view.note(sealable).source_trouble, (Refused, Unavailable))
-    removed = sealable.condition("SourceRemoved")
+    # A kept source that is gone may be put again; a hand-over that was consumed is over.
+    removed, source = sealable.condition("SourceRemoved"), sealable.sealed_source
+    if source is not None and not source.handover:
+        return removed is not None
     return removed is not None and removed.status == "False"
 
 
@@ -75,16 +78,19 @@ def first_seals_wait(view: View) -> bool:
 
 def unconfirmed(view: View, sealable: Sealable, standing: Standing) -> bool:
     """Whether it is sealed as it should be, and its status does not say so yet."""
-    if standing is not Standing.CURRENT or sealable.elsewhere or unproven(view, sealable):
+    if standing is not Standing.CURRENT or sealable.elsewhere or unproven(view, sealable) or sealable.unanswered:
         return False
     note = view.note(sealable)
     if broken(view, sealable) is not None or isinstance(note.source_trouble, Refused):
         return False
     if not sealable.ready:
         return note.source_looked == sealable.meta.generation or sealable.sealed_source is None
-    removed = sealable.condition("SourceRemoved")
-    gone = isinstance(note.source_trouble, Missing)
-    return gone and removed is not None and removed.status == "False"
+    removed, source = sealable.condition("SourceRemoved"), sealable.sealed_source
+    if removed is None or source is None or not note.fresh:
+        return False
+    if source.handover:
+        return removed.status == "False"  # it waited for another that reads it: ask again
+    return isinstance(note.source_trouble, Missing) != (removed.status == "True")
 
 
 def stuck(view: View, sealable: Sealable, standing: Standing) -> bool:

@@ -51,6 +51,7 @@ class Sealable:
     observed_generation: int
     instance: str
     source_ref: SecretKeyRef
+    revision: int
     context: Context
     envelope: Envelope | None
     flaw: Refused | None
@@ -67,6 +68,15 @@ class Sealable:
     def elsewhere(self) -> bool:
         """Whether its password was sealed for another endpoint than the object names now."""
         return self.envelope is not None and self.envelope.context != self.context
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the spec asks for another source, or another look, than the one that was sealed from."""
+        source = self.sealed_source
+        if source is None or source.name is None:
+            return False
+        asked = (self.source_ref.name, self.source_ref.key, self.revision)
+        return (source.name, source.key, source.revision) != asked
 
     @property
     def ready(self) -> bool:
@@ -124,6 +134,7 @@ def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
         observed_generation=mart.status.observed_generation,
         instance=mart.spec.instance_ref.name,
         source_ref=mart.spec.database.password.secret_ref,
+        revision=mart.spec.database.password.revision,
         context=context,
         envelope=envelope,
         flaw=flaw,
@@ -149,6 +160,8 @@ class Note:
     """The generation for which the source was last looked at."""
     source_due: float = 0.0
     """When to look at the source again, in monotonic seconds."""
+    fresh: bool = False
+    """Whether the source was looked at since its condition was last settled."""
     looks: int = 0
     """Looks in vain since the last good one: they get rarer."""
 

@@ -61,6 +61,7 @@ class KeyPoll:
 
     def _join(self, key: PollKey, binding: RootKeyBinding, credentials: Credentials | None, scope: Scope) -> None:
         poll = self._polls.get(key)
+        scope.keys.pop(binding.metadata.uid, None)  # what other credentials were told says nothing of these
         if poll is None:
             poll = self._polls[key] = _Poll(binding, credentials)
             poll.task = asyncio.create_task(self._serve(poll), name=f"key poll {binding.metadata.name}")

@@ -9,7 +9,7 @@ from typing import Any
 from openscale_byok.core import conditions, steps
 from openscale_byok.core.findings import needs_source
 from openscale_byok.core.plan import SLICE, plan
-from openscale_byok.core.sealable import Sealable
+from openscale_byok.core.sealable import Sealable, Standing
 from openscale_byok.core.view import View
 from openscale_byok.engine import key_steps
 from openscale_byok.engine.context import Context, log
@@ -19,7 +19,7 @@ from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, Scope, WentBack
 from openscale_byok.engine.seal_steps import SealSteps
 from openscale_byok.engine.world import World
 from openscale_byok.errors import ByokError, Changed, Missing
-from openscale_byok.resources import OpenScaleInstance, RootKeyBinding
+from openscale_byok.resources import OpenScaleInstance, Properties, RootKeyBinding, SealedSource
 
 RELIST_SECONDS = 600.0
 """A watch can miss a deletion (kopf never compares a list with what it knew); a list does not."""
@@ -168,13 +168,15 @@ class Engine:
                 scope.listed = False
 
     def _sharing(self, sealable: Sealable) -> list[Sealable]:
-        """Other sealables of the namespace that read the same source."""
+        """Other sealables of the namespace that still need the source that this one was sealed from."""
         return [
             other
             for key, scope in self.world.scopes.items()
             if key[0] == sealable.meta.namespace
             for other in scope.sealables.values()
-            if other.source_ref.name == sealable.source_ref.name and other.uid != sealable.uid
+            if other.source_ref.name == sealable.source_ref.name
+            and other.uid != sealable.uid
+            and not _served(scope, other, sealable.sealed_source)
         ]
 
     async def _report(self, scope: Scope, view: View) -> None:
@@ -237,3 +239,12 @@ class Engine:
             scope.relist_due = min(scope.relist_due, view.now + RELIST_WHILE_DELETING_SECONDS)
         ahead = [due - view.now for due in (*dues, scope.relist_due) if due > view.now]
         return max(0.05, min(ahead, default=RELIST_SECONDS))
+
+
+def _served(scope: Scope, sealable: Sealable, source: SealedSource | None) -> bool:
+    """Whether a sealable is safely sealed, checked, from just this state of the source, for where it goes now."""
+    own = sealable.sealed_source
+    if own is None or source is None or (own.uid, own.resource_version) != (source.uid, source.resource_version):
+        return False
+    properties = scope.instance.properties if scope.instance is not None else Properties()
+    return sealable.ready and not sealable.elsewhere and sealable.standing(properties) is Standing.CURRENT

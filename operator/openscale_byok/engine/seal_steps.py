@@ -139,7 +139,14 @@ class SealSteps:
     async def _seal_source(
         self, sealable: Sealable, secret: bytes, source: Source, entry: DataKeyEntry, key: DataKey
     ) -> None:
-        origin = {"uid": source.uid, "resourceVersion": source.resource_version, "handover": source.handover}
+        origin = {
+            "uid": source.uid,
+            "resourceVersion": source.resource_version,
+            "handover": source.handover,
+            "name": sealable.source_ref.name,
+            "key": sealable.source_ref.key,
+            "revision": sealable.revision,
+        }
         status = self._status(sealable, checking_seal())
         await self._store(sealable, entry, key, secret, sealable.context, status, origin)
 
@@ -150,7 +157,7 @@ class SealSteps:
         sealing it here would cost a second write, and take Ready away from an object that never stopped to be so.
         """
         envelope, before = sealable.envelope, sealable.sealed_source
-        if envelope is None or before is None or sealable.elsewhere:
+        if envelope is None or before is None or sealable.elsewhere or sealable.unanswered:
             return False
         if envelope.data_key != key.id:
             same = (before.uid, before.resource_version) == (source.uid, source.resource_version)
@@ -168,7 +175,7 @@ class SealSteps:
         note, shared = self._scope.notes.get(sealable.uid, NO_NOTE), ""
         source = sealable.sealed_source
         if source is not None and source.handover and not isinstance(note.source_trouble, Missing):
-            waiting = [o for o in self._others(sealable) if not _sealed_from(o, source.uid)]
+            waiting = self._others(sealable)
             if waiting:
                 shared = waiting[0].meta.name
             elif not await self._looks.consume(sealable, source.uid, source.resource_version):
@@ -176,6 +183,7 @@ class SealSteps:
         status = self._status(sealable, confirmed(sealable, note, shared_with=shared))
         if status:
             await self._context.write(self._scope, sealable, status)
+        self._looks.settled(sealable, shared=bool(shared))
 
     async def _recover_one(self, sealable: Sealable, entry: DataKeyEntry, key: DataKey) -> None:
         envelope = sealable.envelope
@@ -282,7 +290,3 @@ class SealSteps:
         conditions = merged(sealable.conditions, wanted, generation, self._context.now_text())
         status: dict[str, Any] = {} if conditions is None else {"conditions": conditions}
         return status if sealable.observed_generation == generation else status | {"observedGeneration": generation}
-
-
-def _sealed_from(sealable: Sealable, uid: str) -> bool:
-    return sealable.envelope is not None and sealable.sealed_source is not None and sealable.sealed_source.uid == uid

@@ -61,7 +61,10 @@ class SourceLooks:
     def _looked(self, sealable: Sealable, trouble: ByokError | None) -> None:
         """Remember what a look at the source found, and when the next one is due."""
         note = self._scope.notes.get(sealable.uid)
-        looks = (note.looks if note is not None else 0) + 1 if trouble is not None else 0
+        before = note.looks if note is not None else 0
+        shared = sealable.condition("SourceRemoved")
+        waiting = sealable.sealed_source is not None and sealable.sealed_source.handover and shared is not None
+        looks = before + 1 if trouble is not None else before if waiting else 0
         jitter = self._context.jitter()
         refresh = self._context.tuning.source_refresh_seconds * (0.9 + jitter / 5)
         wait = refresh if trouble is None or sealable.ready else min(refresh, backoff(looks, jitter))
@@ -70,5 +73,15 @@ class SourceLooks:
             source_trouble=trouble,
             source_looked=sealable.meta.generation,
             source_due=self._context.clock.monotonic() + wait,
+            fresh=True,
             looks=looks,
         )
+
+    def settled(self, sealable: Sealable, *, shared: bool) -> None:
+        """Its condition says what was found. While another still needs the source, it is looked at again soon."""
+        self._scope.note(sealable, fresh=False)
+        if shared:
+            note = self._scope.notes[sealable.uid]
+            wait = backoff(note.looks + 1, self._context.jitter())
+            due = self._context.clock.monotonic() + min(wait, self._context.tuning.source_refresh_seconds)
+            self._scope.note(sealable, source_due=due, looks=note.looks + 1)

@@ -76,6 +76,11 @@ class SealedSource(Model):
     uid: Annotated[str, Field(description="uid of the Secret.", max_length=128)]
     resource_version: Annotated[str, Field(description="resourceVersion of the Secret.", max_length=128)]
     handover: Annotated[bool, Field(description="handover: whether its type lets the operator delete it.")] = False
+    name: Annotated[str | None, Field(description="name of the Secret.", max_length=253)] = None
+    key: Annotated[str | None, Field(description="key inside the Secret.", max_length=253)] = None
+    revision: Annotated[
+        int | None, Field(description="revision of the spec that was answered by reading it.", ge=0)
+    ] = None
 
 
 class SealedPassword(Model):

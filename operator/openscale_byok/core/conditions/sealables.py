@@ -51,7 +51,7 @@ def _source_removed(view: View, sealable: Sealable) -> tuple[Wanted, ...]:
     before = sealable.condition("SourceRemoved")
     if before is None:
         return ()
-    if before.status == "False" and isinstance(view.note(sealable).source_trouble, Missing):
+    if before.status == "False" and not sealable.unanswered and isinstance(view.note(sealable).source_trouble, Missing):
         return (Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {sealable.source_ref.name} is gone"),)
     known = before.reason in Reason.__members__.values()
     return (Wanted("SourceRemoved", before.status, Reason(before.reason), before.message),) if known else ()
@@ -82,7 +82,7 @@ def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tup
         why = Refused(Reason.ENDPOINT_CHANGED, _endpoint_text(sealable))
     elif standing is Standing.UNSEALED:
         return _unsealed_trouble(view, note)
-    elif isinstance(note.source_trouble, Refused):
+    elif isinstance(note.source_trouble, Refused) or (sealable.unanswered and note.source_trouble is not None):
         text = f"{note.source_trouble.message}; the former password stays sealed"
         return not_ready(note.source_trouble.reason, text)
     if why is not None:
