@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from key_protect_emulator.control import Emulator
 from local_cluster import Cluster
 from openscale_byok.resources import GROUP, KINDS
 
@@ -42,3 +43,18 @@ def namespace(crds: Cluster) -> Iterator[str]:
     crds.kubectl("create", "namespace", name)
     yield name
     crds.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def shared_emulator() -> Iterator[Emulator]:
+    """Key Protect and IAM, for the tests that need no cluster."""
+    with Emulator.start() as started:
+        yield started
+
+
+@pytest.fixture
+def emulator(shared_emulator: Emulator) -> Emulator:
+    """The session's emulator with no faults and no counts."""
+    shared_emulator.clear_faults()
+    shared_emulator.reset_counts()
+    return shared_emulator

@@ -46,3 +46,14 @@ def test_a_profile_of_another_namespace_is_refused(team: Team, scene: Scene):
     with team.counted() as tally:
         team.wait(4)
     assert set(tally.writes) <= {"serviceaccounts/token"}, "each look asks for a token, and nothing else is written"
+
+
+def test_a_service_account_may_come_later(team: Team, scene: Scene):
+    """Its absence is named, and once it is there the binding comes into force by itself."""
+    (key,) = team.root_keys()
+    team.instance()
+    team.bind("a", key, credentials=_credentials(_profile(scene, team.namespace, key)))
+    found = team.until_reason("RootKeyBinding", "a", "CredentialsNotFound")
+    assert f"credentials.trustedProfile: ServiceAccount {ACCOUNT} does not exist" in found["message"]
+    scene.kubectl("create", "serviceaccount", ACCOUNT, "-n", team.namespace)
+    team.until_protected(key)

@@ -1,30 +1,15 @@
-"""Make `conformance` and `sim` importable; one emulator for the tier."""
+"""Make `conformance` and `sim` importable; one HTTP session for each test."""
 
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from key_protect_emulator.control import Emulator
 from openscale_byok.adapters import http
 
 sys.path.append(str(Path(__file__).parents[1]))
-
-
-@pytest.fixture(scope="session")
-def shared_emulator() -> Iterator[Emulator]:
-    with Emulator.start() as started:
-        yield started
-
-
-@pytest.fixture
-def emulator(shared_emulator: Emulator) -> Emulator:
-    """The tier's emulator with no faults and no counts."""
-    shared_emulator.clear_faults()
-    shared_emulator.reset_counts()
-    return shared_emulator
 
 
 @pytest.fixture

@@ -94,20 +94,6 @@ def ask_token(url: str, path: str = "/identity/token", **form: str) -> Reply:
     return send(url, "POST", path, urlencode(form).encode(), headers)
 
 
-@pytest.fixture(scope="session")
-def shared_emulator() -> Iterator[Emulator]:
-    with Emulator.start() as started:
-        yield started
-
-
-@pytest.fixture
-def emulator(shared_emulator: Emulator) -> Emulator:
-    """The tier's emulator with no faults and no counts."""
-    shared_emulator.clear_faults()
-    shared_emulator.reset_counts()
-    return shared_emulator
-
-
 @pytest.fixture
 def customer(emulator: Emulator) -> Customer:
     """May do everything, in an instance of the test's own."""

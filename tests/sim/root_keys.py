@@ -32,6 +32,10 @@ class RootKey:
     """Key Protect cannot be reached."""
     refused: bool = False
     """IAM refuses the credentials."""
+    wraps: bool = True
+    """Whether the grant covers wrap."""
+    surprise: Exception | None = None
+    """What comes instead of it, although no port allows that: a mistake of ours."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def rotate(self) -> None:
@@ -60,6 +64,8 @@ class MemoryKms:
 
     async def generate(self, aad: Aad) -> tuple[DataKey, WrappedKey]:
         self._allow("wrap", wraps=True)
+        if not self._key.wraps:
+            raise Refused(Reason.NOT_AUTHORIZED, "the grant does not cover wrap")
         made = DataKey(secrets.token_bytes(KEY_BYTES))
         return made, self._key.wrap(made.reveal(), aad)
 
@@ -148,7 +154,10 @@ class GatedRootKeys:
     def customer(self, binding: RootKeyBinding, credentials: Credentials | None) -> Kms:
         if credentials is None:
             raise Refused(Reason.CREDENTIALS_MISSING, "neither the binding nor its instance has credentials")
-        return GatedKms(self._process, self._vault, MemoryKms(self._vault.key(binding.root_key)), binding.root_key)
+        key = self._vault.key(binding.root_key)
+        if key.surprise is not None:
+            raise key.surprise
+        return GatedKms(self._process, self._vault, MemoryKms(key), binding.root_key)
 
     def global_key(self) -> Kms:
         return self._global

@@ -5,11 +5,15 @@ from collections.abc import Iterator
 import pytest
 
 from openscale_byok.core.key_state import KeyState
+from openscale_byok.errors import Missing
+from openscale_byok.reasons import Reason
 from openscale_byok.resources import HANDOVER_TYPE, DataMart, OpenScaleInstance
 from sim.world import World
 
 OTHER_ID = "0a1b2c3d-0000-4000-8000-000000000002"
 SHARED = "pw-s"
+ANOTHER_LOOK = 250.0
+"""Seconds within which this world's polls come round."""
 
 
 @pytest.fixture
@@ -185,3 +189,79 @@ def test_a_binding_of_a_suspended_instance_says_what_holds_it(world: World) -> N
     world.unbind("x")
     world.wait(300)
     assert told(world.binding("x")) == ("False", "Suspended")
+
+
+@pytest.mark.parametrize("mistake", [Missing(Reason.CHANGED_MEANWHILE, "no such ServiceAccount"), LookupError("a bug")])
+def test_a_poll_outlives_what_it_should_never_meet(world: World, mistake: Exception) -> None:
+    """After a look that raised what no port allows, a revocation is noticed all the same."""
+    world.bind("x", "A")
+    world.give("a", handover=True)
+    world.create_mart("a")
+    world.start()
+    world.settle()
+    world.root_key("A").surprise = mistake
+    world.wait(ANOTHER_LOOK)
+    assert told(world.binding("x"), "KeyUsable") == ("Unknown", "KeyProtectUnavailable")
+    world.root_key("A").surprise = None
+    world.root_key("A").state = KeyState.SUSPENDED
+    world.wait(ANOTHER_LOOK)
+    assert told(world.binding("x"), "KeyUsable") == ("False", "KeyDisabled")
+
+
+def test_losing_sight_takes_no_refusal_back(world: World) -> None:
+    """A clear no, then Key Protect away: it stays refused until a good look."""
+    world.bind("x", "A")
+    world.start()
+    world.settle()
+    key = world.root_key("A")
+    key.refused = True
+    world.wait(ANOTHER_LOOK)
+    assert told(world.binding("x"), "KeyUsable") == ("False", "CredentialsRefused")
+    key.refused, key.away = False, True
+    world.wait(300)
+    assert told(world.binding("x"), "KeyUsable") == ("False", "CredentialsRefused")
+    key.away = False
+    world.wait(ANOTHER_LOOK)
+    assert told(world.binding("x"), "KeyUsable") == ("True", "KeyActive")
+
+
+def test_no_unwrap_is_tried_while_the_poll_says_away(world: World) -> None:
+    """After a restart in an outage the poll alone calls: no pass is held up by an unwrap that nobody answers."""
+    world.bind("x", "A")
+    world.give("a", handover=True)
+    world.create_mart("a")
+    first = world.start()
+    world.settle()
+    first.crash()
+    key = world.root_key("A")
+    key.away = True
+    world.start()
+    world.wait(ANOTHER_LOOK)
+    before = key.counts["unwrap"]
+    world.wait(600)
+    assert before == key.counts["unwrap"]
+    key.away = False
+    world.wait(2 * ANOTHER_LOOK)
+    assert told(world.mart("a")) == ("True", "Sealed")
+    assert key.counts["unwrap"] > before
+
+
+def test_no_first_seal_under_the_global_key_while_the_chosen_one_cannot_wrap(world: World) -> None:
+    """The binding is usable but for wrap: a new password waits for it, and its source is not consumed for less."""
+    world.give("a", handover=False)
+    world.create_mart("a")
+    world.start()
+    world.settle()
+    key = world.root_key("A")
+    key.wraps = False
+    world.bind("x", "A")
+    world.wait(5)
+    world.give("b", handover=True)
+    world.create_mart("b")
+    world.wait(300)
+    assert told(world.mart("b")) == ("False", "NotAuthorized")
+    assert secret(world, "pw-b")
+    key.wraps = True
+    world.wait(120)
+    assert told(world.mart("b")) == ("True", "Sealed")
+    assert not secret(world, "pw-b")

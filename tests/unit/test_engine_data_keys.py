@@ -183,3 +183,16 @@ async def test_a_retired_key_is_forgotten():
     keys.forget(NEW.id)
     assert [await told(keys, root, holder) for holder in "hi"] == [AWAY.reason] * 2
     assert await keys.get("h", OLD.id, LIMIT, root.unwrap) == OLD
+
+
+async def test_what_was_unwrapped_before_a_refusal_is_not_used_after_it() -> None:
+    """A key whose unwrap was under way when its holder was dropped is neither given out nor kept."""
+    keys, root = DataKeys(Clock()), Root()
+    root.gate = asyncio.Event()
+    waiting = asyncio.create_task(told(keys, root))
+    await root.begun.wait()
+    keys.drop("h")
+    root.gate.set()
+    assert await waiting is Reason.CHANGED_MEANWHILE
+    assert not keys.holds("h", NEW.id)
+    assert await told(keys, root) is NEW

@@ -1,5 +1,6 @@
 """One HTTP exchange with IBM: bounded in time and size, never redirected, its body never in an error."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +46,6 @@ async def exchange(
     Raises:
         Unavailable: no complete answer came, or none that we could read.
     """
-    import json
-
     try:
         async with session.request(method, url, allow_redirects=False, **request) as answer:
             raw = await _read(answer)

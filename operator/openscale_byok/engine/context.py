@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from openscale_byok.core.conditions import key_usable
 from openscale_byok.core.sealable import Sealable
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.engine.data_keys import DataKeys
@@ -133,8 +134,6 @@ def aad_of(instance: OpenScaleInstance | None) -> Aad:
 
 def refusal(scope: Scope, binding: RootKeyBinding | None) -> Refused:
     """Why a binding's root key is refused, from what the last poll said."""
-    from openscale_byok.core.conditions import key_usable
-
     assert binding is not None  # noqa: S101 -- the global key has no standing
     standing = scope.keys[binding.metadata.uid]
     if isinstance(standing.trouble, Refused):

@@ -2,7 +2,6 @@
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,6 @@ from openscale_byok.resources import OpenScaleInstance, Properties, RootKeyBindi
 RELIST_SECONDS = 600.0
 """A watch can miss a deletion (kopf never compares a list with what it knew); a list does not."""
 RELIST_WHILE_DELETING_SECONDS = 15.0
-
-Execute = Callable[[Scope, Any, str], Awaitable[None]]
 
 
 class Engine:

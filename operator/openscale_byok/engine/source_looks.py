@@ -2,7 +2,7 @@
 
 import asyncio
 
-from openscale_byok.core.sealable import Sealable
+from openscale_byok.core.sealable import NO_NOTE, Sealable
 from openscale_byok.core.source import Source, password
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.scope import Scope, backoff
@@ -59,29 +59,27 @@ class SourceLooks:
         return True
 
     def _looked(self, sealable: Sealable, trouble: ByokError | None) -> None:
-        """Remember what a look at the source found, and when the next one is due."""
-        note = self._scope.notes.get(sealable.uid)
-        before = note.looks if note is not None else 0
-        shared = sealable.condition("SourceRemoved")
-        waiting = sealable.sealed_source is not None and sealable.sealed_source.handover and shared is not None
-        looks = before + 1 if trouble is not None else before if waiting else 0
-        jitter = self._context.jitter()
-        refresh = self._context.tuning.source_refresh_seconds * (0.9 + jitter / 5)
-        wait = refresh if trouble is None or sealable.ready else min(refresh, backoff(looks, jitter))
+        """Remember what a look at the source found. What is missing is looked for again soon, then more rarely."""
+        note = self._scope.notes.get(sealable.uid, NO_NOTE)
+        looks = note.looks + 1 if trouble is not None else note.looks
         self._scope.note(
             sealable,
             source_trouble=trouble,
             source_looked=sealable.meta.generation,
-            source_due=self._context.clock.monotonic() + wait,
+            source_due=self._due(looks, soon=trouble is not None and not sealable.ready),
             fresh=True,
             looks=looks,
         )
 
     def settled(self, sealable: Sealable, *, shared: bool) -> None:
         """Its condition says what was found. While another still needs the source, it is looked at again soon."""
-        self._scope.note(sealable, fresh=False)
-        if shared:
-            note = self._scope.notes[sealable.uid]
-            wait = backoff(note.looks + 1, self._context.jitter())
-            due = self._context.clock.monotonic() + min(wait, self._context.tuning.source_refresh_seconds)
-            self._scope.note(sealable, source_due=due, looks=note.looks + 1)
+        note = self._scope.notes.get(sealable.uid, NO_NOTE)
+        looks = note.looks + 1 if shared else 0
+        due = self._due(looks, soon=True) if shared else note.source_due
+        self._scope.note(sealable, fresh=False, source_due=due, looks=looks)
+
+    def _due(self, looks: int, *, soon: bool) -> float:
+        jitter = self._context.jitter()
+        refresh = self._context.tuning.source_refresh_seconds * (0.9 + jitter / 5)
+        wait = min(refresh, backoff(looks, jitter)) if soon else refresh
+        return self._context.clock.monotonic() + wait

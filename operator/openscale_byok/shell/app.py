@@ -1,5 +1,6 @@
 """The composition root of the operator: builds the adapters, hands them to the engine, and runs both."""
 
+import ctypes
 import gc
 import resource
 import time
@@ -77,8 +78,6 @@ def global_versions(instances: Listing[OpenScaleInstance]) -> dict[str, str]:
 
 def no_core_dumps() -> None:
     """A core dump would hold data keys and passwords (PR_SET_DUMPABLE also keeps other processes out)."""
-    import ctypes
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pr_set_dumpable = 4
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0, 0, 0, 0)
