@@ -46,6 +46,8 @@ class Reason(StrEnum):
     CHANGED_MEANWHILE = "ChangedMeanwhile"
     DELETING = "Deleting"
     DATA_MARTS_REMAIN = "DataMartsRemain"
+    SHREDDING = "Shredding"
+    SHREDDED = "Shredded"
 
     # Key events.
     DATA_KEY_MINTED = "DataKeyMinted"
@@ -140,6 +142,10 @@ TABLE: dict[Reason, Row] = {
     Reason.CHANGED_MEANWHILE: _well("the object changed since it was read"),
     Reason.DELETING: _well("being deleted"),
     Reason.DATA_MARTS_REMAIN: _wait("deleted, but data marts still name this instance"),
+    Reason.SHREDDING: _wait(
+        "deleted with spec.deletion.policy Shred: everything sealed is destroyed at the time it says"
+    ),
+    Reason.SHREDDED: _wait("destroyed with its instance, which was deleted with spec.deletion.policy Shred"),
     Reason.DATA_KEY_MINTED: _well("a new data key was wrapped, proven and recorded"),
     Reason.DATA_KEY_RETIRED: _well("a former data key was removed: nothing names it"),
     Reason.DATA_KEY_REWRAPPED: _well("the data key is now wrapped by the root key's newest version"),

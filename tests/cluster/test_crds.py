@@ -225,6 +225,10 @@ REFUSED: dict[str, list[tuple[str, object, str]]] = {
         ("dataKeyRevision", -1, "greater than or equal to 0"),
         ("dataKeyRevision", 2**31, "less than or equal to 2147483647"),
         ("dataKeyRevision", 1.5, "must be of type integer"),
+        ("deletion.policy", "Shredd", 'supported values: "Block", "Shred"'),
+        ("deletion.retentionDays", -1, "greater than or equal to 0"),
+        ("deletion.retentionDays", 366, "less than or equal to 365"),
+        ("deletion.retentionDays", 7, "retentionDays is how long `Shred` waits; set policy to Shred"),
         ("suspend", "yes", "must be of type boolean"),
         ("credentials", {}, ONE_OF),
         ("credentials", {"apiKeySecretRef": API_KEY, "trustedProfile": PROFILE}, ONE_OF),
@@ -383,6 +387,7 @@ def test_an_update_is_refused(here, kind, spec, field, message):
     ("kind", "spec"),
     [
         ("OpenScaleInstance", {"dataKeyRevision": 4, "globalKeyPolicy": "Forbid", "suspend": True}),
+        ("OpenScaleInstance", {"deletion": {"policy": "Shred", "retentionDays": 0}}),
         ("RootKeyBinding", {"credentials": {"apiKeySecretRef": API_KEY}, "dataKeyCacheSeconds": 60}),
         ("DataMart", {"database": {"host": "elsewhere", "port": 1, "password": {"revision": 7}}}),
     ],

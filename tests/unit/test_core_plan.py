@@ -1,6 +1,7 @@
 """The plan: which step follows from what is observed."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -44,6 +45,16 @@ UNSEALED = mart("fresh", source_looked=-1)
 def one(*keys: dict[str, str], **more) -> View:
     """A view of an instance with these data keys."""
     return view(instance(keys), **more)
+
+
+SHRED = {"policy": "Shred", "retentionDays": 2}
+END = datetime(2026, 11, 25, tzinfo=UTC)
+BEFORE = END - timedelta(seconds=1)
+
+
+def going(*keys: dict[str, str], **more) -> View:
+    """A view of an instance that was deleted with `Shred` on 2026-11-23."""
+    return view(instance(keys, deleting=True, deletion=SHRED), **more)
 
 
 def test_the_order_of_the_chain():
@@ -125,6 +136,30 @@ ROWS = {
             bindings=[binding("a", A, deleting=True)],
             marts=[mart(under=NEW, ready=True)],
         ),
+        "report",
+    ),
+    "shredded, an envelope": (going(entry(NEW), marts=[UNSEALED, READY], today=END), "shred"),
+    "shredded, one that is not parsed": (going(entry(NEW), marts=[mart(envelope="nonsense")], today=END), "shred"),
+    "shredded, its data keys": (
+        going(entry(NEW, A), marts=[UNSEALED], bindings=[binding("a", A, deleting=True)], today=END),
+        "shredkeys",
+    ),
+    "shredded, a binding": (
+        going(marts=[UNSEALED], bindings=[binding("a", A, deleting=True)], today=END),
+        "release:uid-a",
+    ),
+    "shredded, nothing is left": (going(marts=[UNSEALED], today=END), "letgo"),
+    "shredded, no data mart, before its time": (going(entry(NEW), today=BEFORE), "shredkeys"),
+    "to be shredded, before its time": (
+        going(entry(NEW, A), marts=[READY], bindings=[binding("a", A, deleting=True)], today=BEFORE),
+        "report",
+    ),
+    "to be shredded, suspended": (
+        view(instance([entry(NEW)], deleting=True, suspend=True, deletion=SHRED), marts=[READY], today=END),
+        "report",
+    ),
+    "to be shredded, of a newer format": (
+        view(instance([entry(NEW)], deleting=True, format_=2, deletion=SHRED), marts=[READY], today=END),
         "report",
     ),
     "suspended": (view(instance(BOTH, suspend=True), marts=[UNSEALED, mart("two", OLD)]), "report"),

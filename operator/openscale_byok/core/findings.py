@@ -8,7 +8,7 @@ from openscale_byok.core.sealable import Sealable, Standing
 from openscale_byok.core.view import View, choose
 from openscale_byok.errors import Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import ABANDON_ANNOTATION, GLOBAL, RootKeyBinding
+from openscale_byok.resources import ABANDON_ANNOTATION, GLOBAL, PROPERTIES_FORMAT, RootKeyBinding
 
 
 def unproven(view: View, sealable: Sealable) -> bool:
@@ -98,6 +98,27 @@ def stuck(view: View, sealable: Sealable, standing: Standing) -> bool:
     if standing is not Standing.STALE or not source_missing(view, sealable):
         return False
     return _refused(view, sealable) or broken(view, sealable) is not None
+
+
+def shreds(view: View) -> bool:
+    """Whether all that the instance holds is destroyed now: it was deleted with `Shred`, and the retention is over.
+
+    Without a data mart the retention keeps nothing that could still be read. What a newer version of us wrote
+    is not ours to judge.
+    """
+    at = view.instance.shred_time if view.instance is not None else None
+    if view.instance is None or at is None or view.instance.spec.suspend:
+        return False
+    if view.properties.format > PROPERTIES_FORMAT or any(newer(s) for s in view.sealables):
+        return False
+    return not view.sealables or (view.today is not None and at <= view.today)
+
+
+def spent(view: View) -> bool:
+    """Whether nothing keeps an instance that is being deleted."""
+    if shreds(view):
+        return not view.properties.data_keys and not any(s.stored for s in view.sealables)
+    return not view.sealables
 
 
 def retirable(leaving: set[str], active: str, sealables: Iterable[Sealable]) -> set[str]:

@@ -24,6 +24,8 @@ from openscale_byok.core.steps import (
     Retire,
     Rewrap,
     Seal,
+    Shred,
+    ShredKeys,
     Step,
     Verify,
 )
@@ -48,7 +50,7 @@ def _chain(view: View) -> tuple[Check, ...]:
     if view.instance is None:
         return (release_orphans, report)
     if view.instance.metadata.deleting:
-        return (release_orphans, let_go, report)
+        return (shred, shred_keys, release_orphans, let_go, report)
     if view.instance.spec.suspend or view.rival or view.properties.format > PROPERTIES_FORMAT:
         return (report,)
     return CHAIN
@@ -202,16 +204,28 @@ def release(view: View) -> Step | None:
     )
 
 
+def shred(view: View) -> Step | None:
+    """Deleted with `Shred`, and the retention is over: every envelope goes first, as it carries its data key along."""
+    return _batch(view, Shred, (s for s in view.sealables if s.stored)) if findings.shreds(view) else None
+
+
+def shred_keys(view: View) -> Step | None:
+    """Then the wrapped data keys go."""
+    if not findings.shreds(view) or not view.properties.data_keys or any(s.stored for s in view.sealables):
+        return None
+    return _unless_waiting(view, ShredKeys())
+
+
 def release_orphans(view: View) -> Step | None:
     """Without an instance, or with one that goes too, a binding that is being deleted protects nothing more."""
-    if view.instance is not None and view.sealables:
-        return None  # Block: data marts still name the instance, and may be read until they go
+    if view.instance is not None and not findings.spent(view):
+        return None  # data marts still name the instance, and may be read until they go or are shredded
     return _first(view, (Release(b, None) for b in view.bindings if _held(b)))
 
 
 def let_go(view: View) -> Step | None:
-    """An instance that is being deleted goes once no data mart names it."""
-    if view.instance is None or not view.instance.metadata.ours or view.sealables:
+    """An instance that is being deleted goes once no data mart names it, or all that it held was shredded."""
+    if view.instance is None or not view.instance.metadata.ours or not findings.spent(view):
         return None
     return _unless_waiting(view, LetGo(view.instance))
 

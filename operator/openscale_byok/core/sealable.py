@@ -65,6 +65,11 @@ class Sealable:
         return self.meta.uid
 
     @property
+    def stored(self) -> bool:
+        """Whether it holds an envelope, be it one that cannot be read."""
+        return self.envelope is not None or self.flaw is not None
+
+    @property
     def elsewhere(self) -> bool:
         """Whether its password was sealed for another endpoint than the object names now."""
         return self.envelope is not None and self.envelope.context != self.context

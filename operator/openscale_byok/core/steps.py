@@ -33,7 +33,7 @@ class Hold(Step):
 
 @dataclass(frozen=True, slots=True)
 class LetGo(Step):
-    """Take our finalizer off an instance that is being deleted and that nothing names."""
+    """Take our finalizer off an instance that is being deleted and that nothing keeps."""
 
     instance: OpenScaleInstance
 
@@ -108,6 +108,16 @@ class Recover(Batch):
 @dataclass(frozen=True, slots=True)
 class MarkStuck(Batch):
     """Write down that these could not be opened while the present Active key was Active."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shred(Batch):
+    """Destroy these sealed passwords: their instance was deleted with `Shred`, and the retention is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShredKeys(Step):
+    """Destroy the instance's wrapped data keys, once a fresh list shows no envelope any more."""
 
 
 @dataclass(frozen=True, slots=True)

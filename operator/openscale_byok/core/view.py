@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 from openscale_byok.core.key_state import KeyLook
@@ -58,6 +59,8 @@ class View:
     """What went wrong at the last try of a step, by the step's subject; while it is here the step waits."""
     now: float = 0.0
     """Monotonic seconds."""
+    today: datetime | None = None
+    """The wall clock, for dates that somebody set. Without it no date has come."""
     last_report: float = float("-inf")
     """When this instance's status was last written."""
     disputed: Mapping[str, float] = field(default_factory=dict)

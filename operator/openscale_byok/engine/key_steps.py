@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from openscale_byok.core.conditions import told
-from openscale_byok.core.findings import abandoned, needed, retirable
+from openscale_byok.core.findings import abandoned, needed, retirable, shreds, spent
 from openscale_byok.core.sealable import Sealable, from_datamart
-from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap
-from openscale_byok.core.view import choose
+from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap, ShredKeys
+from openscale_byok.core.view import View, choose
 from openscale_byok.engine.context import GLOBAL_HOLDER, Context, aad_of, log
 from openscale_byok.engine.scope import Scope
 from openscale_byok.errors import Changed, Missing, Refused
@@ -35,12 +35,38 @@ async def hold(context: Context, scope: Scope, step: Hold) -> None:
 
 
 async def let_go(context: Context, scope: Scope, step: LetGo) -> None:
-    """Take our finalizer off an instance. A fresh list first: a data mart may have come meanwhile."""
+    """Take our finalizer off an instance. Read afresh first: a data mart may have come meanwhile."""
+    instance = await _read(context, scope)
     marts = await context.store.datamarts(*scope.key)
     scope.list_marts(marts.version, marts.items)
-    if marts.items:
+    same = instance.metadata.uid == step.instance.metadata.uid
+    if not same or not spent(_now(context, scope)):
         return
-    await _unhold(context, scope, step.instance)
+    ready = next((c for c in instance.status.conditions if c.type == "Ready"), None)
+    if ready is not None and ready.reason == Reason.SHREDDED:
+        # Proven by what was just read, and said before the object goes: after that nobody could.
+        log.info("shredded", instance=scope.key[1], namespace=scope.key[0], message=ready.message)
+        await context.store.announce(instance.KIND, instance.metadata, Reason.SHREDDED, ready.message)
+    await _unhold(context, scope, instance)
+
+
+async def shred_keys(context: Context, scope: Scope, _: ShredKeys) -> None:
+    """Destroy the wrapped data keys, by their owner's word. In two writes: no Active key may ever just vanish.
+
+    The list is begun after the instance was read: no envelope is left that these keys could open.
+    """
+    instance = await _read(context, scope)
+    marts = await context.store.datamarts(*scope.key)
+    scope.list_marts(marts.version, marts.items)
+    view = _now(context, scope)
+    if not shreds(view) or any(s.stored for s in view.sealables):
+        return
+    keys = [key.model_copy(update={"state": "Retiring"}) for key in instance.properties.data_keys]
+    for rest in (keys, []):
+        assert scope.instance is not None  # noqa: S101 -- read above, and each write answers with it
+        await _write(context, scope, scope.instance, {"userRootKeyCRN": "", "dataKeys": [key.dump() for key in rest]})
+    for key in keys:
+        context.data_keys.forget(key.id)
 
 
 async def release(context: Context, scope: Scope, step: Release, rival: str) -> None:
@@ -240,6 +266,11 @@ async def _proven(context: Context, scope: Scope, entry: DataKeyEntry) -> bool |
     return True
 
 
+def _now(context: Context, scope: Scope) -> View:
+    """What is known by now; whether another instance is before this one was asked when the step was planned."""
+    return scope.view(context.clock.monotonic(), "", context.clock.now())
+
+
 async def _read(context: Context, scope: Scope) -> OpenScaleInstance:
     instance = await context.store.instance(*scope.key)
     scope.see_instance(instance)
@@ -253,7 +284,7 @@ async def _write(context: Context, scope: Scope, instance: OpenScaleInstance, pr
     """
     after = Properties.model_validate(instance.properties.dump() | properties)
     future = instance.model_copy(update={"status": instance.status.model_copy(update={"properties": after})})
-    view = replace(scope.view(context.clock.monotonic(), ""), instance=future)
+    view = replace(_now(context, scope), instance=future)
     status = told(view, context.now_text()) | {"properties": properties}
     raw = await context.store.patch_status(instance.KIND, instance.metadata, status)
     scope.see_instance(OpenScaleInstance.of(raw))

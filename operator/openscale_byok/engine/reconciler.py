@@ -79,7 +79,8 @@ class Engine:
             self._queue.forget(key)
             return None
         self._poll.follow(scope)
-        view = scope.view(self._context.clock.monotonic(), self.world.rival(key))
+        clock = self._context.clock
+        view = scope.view(clock.monotonic(), self.world.rival(key), clock.now())
         step = plan(view)
         if step is None:
             return self._next_look(scope, view)
@@ -139,6 +140,8 @@ class Engine:
                 await key_steps.rewrap(context, scope, step)
             case steps.Retire():
                 await key_steps.retire(context, scope, step)
+            case steps.ShredKeys():
+                await key_steps.shred_keys(context, scope, step)
             case _:
                 raise RuntimeError(f"a plan named {type(step).__name__}, which nobody executes")
 
@@ -158,6 +161,8 @@ class Engine:
                     await work.recover(step)
                 case steps.MarkStuck():
                     await work.mark_stuck(step)
+                case steps.Shred():
+                    await work.shred(step)
                 case _:
                     raise RuntimeError(f"a plan named {type(step).__name__}, which nobody executes")
         finally:
@@ -232,7 +237,10 @@ class Engine:
         dues = [failure.due for failure in (*scope.closed.values(), *scope.troubles.values())]
         dues += view.disputed.values()
         dues += [view.note(s).source_due for s, st in view.standings if needs_source(view, s, st)]
-        if view.instance is not None and view.instance.metadata.deleting:
+        kept_until = view.instance.shred_time if view.instance is not None else None
+        if kept_until is not None and view.today is not None and kept_until > view.today:
+            dues.append(view.now + (kept_until - view.today).total_seconds())
+        elif view.instance is not None and view.instance.metadata.deleting:
             scope.relist_due = min(scope.relist_due, view.now + RELIST_WHILE_DELETING_SECONDS)
         ahead = [due - view.now for due in (*dues, scope.relist_due) if due > view.now]
         return max(0.05, min(ahead, default=RELIST_SECONDS))

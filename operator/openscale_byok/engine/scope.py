@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
@@ -243,7 +244,7 @@ class Scope:
         """Whether nothing is left to look after."""
         return self.instance is None and not self.bindings and not self.sealables
 
-    def view(self, now: float, rival: str) -> View:
+    def view(self, now: float, rival: str, today: datetime | None = None) -> View:
         """What a plan rests on."""
         return View(
             namespace=self.key[0],
@@ -262,6 +263,7 @@ class Scope:
             shut=frozenset(key for key, failure in self.closed.items() if failure.due > now),
             troubles={name: failure.error for name, failure in self.troubles.items() if failure.due > now},
             now=now,
+            today=today,
             last_report=self.last_report,
             disputed={uid: said.due for uid, said in self.said.items() if said.due > now},
         )

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, merged
+from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, merged, shredded
+from openscale_byok.core.findings import shreds
 from openscale_byok.core.sealable import NO_NOTE, Sealable, Standing
 from openscale_byok.core.source import Source
-from openscale_byok.core.steps import Batch, Confirm, MarkStuck, Recover, ReEncrypt, Seal, Verify
+from openscale_byok.core.steps import Batch, Confirm, MarkStuck, Recover, ReEncrypt, Seal, Shred, Verify
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.crypto.envelope import Context as SealContext
@@ -125,6 +126,20 @@ class SealSteps:
 
         async def one(sealable: Sealable) -> None:
             await self._context.write(self._scope, sealable, {"sealedPassword": {"stuckUnder": active.id}})
+
+        await self._each(step, one)
+
+    async def shred(self, step: Shred) -> None:
+        """Destroy sealed passwords, by their owner's word, which is asked for once more: it can be taken back."""
+        self._scope.see_instance(await self._context.store.instance(*self._scope.key))
+        clock = self._context.clock
+        view = self._scope.view(clock.monotonic(), "", clock.now())
+        if not shreds(view):
+            return
+
+        async def one(sealable: Sealable) -> None:
+            status = self._status(sealable, shredded(view, sealable))
+            await self._context.write(self._scope, sealable, {"sealedPassword": None, **status})
 
         await self._each(step, one)
 

@@ -1,5 +1,6 @@
 """OpenScaleInstance: what a customer protects, and the properties that say how."""
 
+from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -19,6 +20,8 @@ from openscale_byok.resources.base import (
 
 PROPERTIES_FORMAT = 1
 MAX_RETIRING = 8
+RETENTION_DAYS = 30
+"""How long `Shred` waits where nothing else is asked for: as long as Key Protect can restore a deleted root key."""
 GLOBAL = "global"
 """The name of the global key where a root key's CRN would stand."""
 
@@ -122,6 +125,37 @@ class Secrets(Model):
     stuck: Annotated[int, Field(description="stuck: their data key cannot be unwrapped now.", ge=0)] = 0
 
 
+class Deletion(Model):
+    """What deleting the instance does while data marts name it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.retentionDays) || (has(self.policy) && self.policy == 'Shred')",
+                "retentionDays is how long `Shred` waits; set policy to Shred, or leave it out",
+                path=".retentionDays",
+            )
+        )
+    )
+
+    policy: Annotated[
+        Literal["Block", "Shred"],
+        Field(
+            description="policy: Block (default) keeps a deleted instance until no data mart names it; Shred destroys "
+            "every sealed password and wrapped data key of it once the retention is over."
+        ),
+    ] = "Block"
+    retention_days: Annotated[
+        int | None,
+        Field(
+            description="retentionDays between the deletion and Shred's destruction (default 30; 0: at once). Until "
+            "then policy may be set back to Block.",
+            ge=0,
+            le=365,
+        ),
+    ] = None
+
+
 class InstanceSpec(Model):
     """What the customer asks for."""
 
@@ -157,6 +191,9 @@ class InstanceSpec(Model):
             ),
         ),
     ] = 0
+    deletion: Annotated[
+        Deletion | None, Field(description="deletion: what deleting this instance does while data marts name it.")
+    ] = None
     suspend: Annotated[
         bool, Field(description="suspend: true stops our writes; never the key-state poll, nor refusals.")
     ] = False
@@ -218,3 +255,12 @@ class OpenScaleInstance(Resource):
     def properties(self) -> Properties:
         """The properties, empty where none were written yet."""
         return self.status.properties or Properties()
+
+    @property
+    def shred_time(self) -> datetime | None:
+        """When what it holds is to be destroyed: known only once it was deleted with `Shred`."""
+        asked, deleted = self.spec.deletion, self.metadata.deletion_timestamp
+        if asked is None or asked.policy != "Shred" or deleted is None:
+            return None
+        days = RETENTION_DAYS if asked.retention_days is None else asked.retention_days
+        return datetime.fromisoformat(deleted) + timedelta(days=days)

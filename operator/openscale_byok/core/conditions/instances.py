@@ -1,14 +1,18 @@
 """What an instance says of itself."""
 
+from datetime import datetime
 from typing import Literal
 
 from openscale_byok.core.conditions.base import Wanted, not_ready
 from openscale_byok.core.conditions.bindings import key_usable, stuck_text, unusable
-from openscale_byok.core.findings import Count
+from openscale_byok.core.findings import Count, newer, shreds
 from openscale_byok.core.view import Choice, View, choose
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import GLOBAL, MAX_RETIRING, PROPERTIES_FORMAT
+from openscale_byok.resources import GLOBAL, MAX_RETIRING, PROPERTIES_FORMAT, OpenScaleInstance
+
+LISTED_CHARACTERS = 300
+"""Of names in a message that ends up in an event, which holds 1024 characters; root keys need their share."""
 
 
 def of_instance(view: View, found: Count) -> tuple[Wanted, ...]:
@@ -57,16 +61,54 @@ def _instance_ready(view: View, choice: Choice, usable: Wanted, found: Count) ->
     return (Wanted("Ready", "True", Reason.CURRENT, text),)
 
 
+def _deleting(view: View, instance: OpenScaleInstance) -> tuple[Reason, str]:
+    if instance.shred_time is not None:
+        return _shredding(view, instance, instance.shred_time)
+    if view.sealables:
+        some = ", ".join(s.meta.name for s in view.sealables[:5])
+        return (
+            Reason.DATA_MARTS_REMAIN,
+            f"{len(view.sealables)} data marts name this instance ({some}): delete them first",
+        )
+    return Reason.DELETING, "being deleted"
+
+
+def _shredding(view: View, instance: OpenScaleInstance, at: datetime) -> tuple[Reason, str]:
+    """What is destroyed, and when; at the end, what was. That stays: the last event is made of it."""
+    stored = sum(s.stored for s in view.sealables)
+    if shreds(view):
+        said = next((c for c in instance.status.conditions if c.type == "Ready"), None)
+        if stored:
+            return Reason.SHREDDING, f"being destroyed: {stored} sealed passwords and their data keys"
+        if view.properties.data_keys:
+            return Reason.SHREDDED, _destroyed(view)
+        return Reason.SHREDDED, said.message if said and said.reason == Reason.SHREDDED else "nothing was sealed"
+    if instance.spec.suspend:
+        return Reason.SUSPENDED, "spec.suspend is true: nothing is destroyed until it is false"
+    if view.properties.format > PROPERTIES_FORMAT or any(newer(s) for s in view.sealables):
+        return Reason.NEWER_FORMAT, "what is stored has a newer format; run the newer operator, and it is destroyed"
+    text = f"on {at:%Y-%m-%dT%H:%M:%SZ} {stored} sealed passwords and their data keys are destroyed (spec.deletion)"
+    return Reason.SHREDDING, f"{text}; to keep them, set spec.deletion.policy to Block before"
+
+
+def _destroyed(view: View) -> str:
+    """The list, as much of it as an event holds."""
+    names = sorted(s.meta.name for s in view.sealables if (c := s.condition("Ready")) and c.reason == Reason.SHREDDED)
+    keys = ", ".join(f"{key.id[:8]} (under {key.root_key})" for key in view.properties.data_keys[:4])
+    more = len(view.properties.data_keys) - 4
+    some, left = "", len(names)
+    for name in names:
+        if len(some) + len(name) > LISTED_CHARACTERS:
+            break
+        some, left = f"{some}, {name}" if some else name, left - 1
+    which = f" of data marts {some}{f' and {left} more' if left else ''}" if names else ""
+    return f"destroyed: {len(names)} sealed passwords{which}; data keys {keys}{f' and {more} more' if more > 0 else ''}"
+
+
 def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) -> tuple[Reason, str] | None:  # noqa: C901 -- an ordered list of findings, first one wins
     assert view.instance is not None  # noqa: S101 -- only asked of an instance
     if view.instance.metadata.deleting:
-        if view.sealables:
-            some = ", ".join(s.meta.name for s in view.sealables[:5])
-            return (
-                Reason.DATA_MARTS_REMAIN,
-                f"{found.total} data marts name this instance ({some}): delete them first",
-            )
-        return Reason.DELETING, "being deleted"
+        return _deleting(view, view.instance)
     if view.rival:
         text = f"spec.serviceInstanceId is claimed by OpenScaleInstance {view.rival} already; delete one of the two"
         return Reason.CONFLICT, text

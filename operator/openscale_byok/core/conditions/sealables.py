@@ -37,6 +37,16 @@ def confirmed(sealable: Sealable, note: Note, *, shared_with: str = "") -> tuple
     )
 
 
+def shredded(view: View, sealable: Sealable) -> tuple[Wanted, ...]:
+    """Destroyed with its instance. It says so for as long as nobody gives the password again."""
+    text = (
+        f"its sealed password was destroyed with OpenScaleInstance {view.name} (spec.deletion.policy Shred); "
+        "to use it again, create the instance and give the password again"
+    )
+    wanted = not_ready(Reason.SHREDDED, text)
+    return (*wanted, Wanted("Sealed", "False", Reason.SHREDDED), *_source_removed(view, sealable))
+
+
 def of_sealable(view: View, sealable: Sealable, standing: Standing) -> tuple[Wanted, ...] | None:
     """What keeps a sealable from being ready; None where a step of the plan will say how it stands."""
     trouble = _sealable_trouble(view, sealable, standing)
@@ -96,6 +106,10 @@ def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tup
 
 
 def _surroundings(view: View, sealable: Sealable) -> tuple[Reason, str] | None:
+    before = sealable.condition("Ready")
+    going = view.instance is None or view.instance.metadata.deleting
+    if going and before is not None and before.reason == Reason.SHREDDED and not sealable.stored:
+        return Reason.SHREDDED, before.message
     if view.instance is None:
         text = f"spec.instanceRef: OpenScaleInstance {sealable.instance} does not exist in this namespace (yet)"
         return Reason.INSTANCE_NOT_FOUND, text
