@@ -1,6 +1,7 @@
 """Stories that a review told: each was true of the engine once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -265,3 +266,21 @@ def test_no_first_seal_under_the_global_key_while_the_chosen_one_cannot_wrap(wor
     world.wait(120)
     assert told(world.mart("b")) == ("True", "Sealed")
     assert not secret(world, "pw-b")
+
+
+def test_what_is_stuck_is_named_at_once(world: World) -> None:
+    """The old root key says no: whether the sources can help is found out now, not at their next turn of minutes."""
+    world.tuning = replace(world.tuning, source_refresh_seconds=86_400.0)
+    for name, handover in (("gone", True), ("kept", False)):
+        world.give(name, handover=handover)
+        world.create_mart(name)
+    world.bind("x", "A")
+    world.start()
+    world.wait(60.0)
+    world.root_key("A").state = KeyState.DESTROYED
+    world.wait(ANOTHER_LOOK)
+    world.unbind("x")
+    world.wait(5.0)
+    assert told(world.mart("kept")) == ("True", "Sealed")
+    assert told(world.mart("gone")) == ("False", "Stuck")
+    assert told(world.binding("x")) == ("False", "Stuck")

@@ -294,6 +294,12 @@ class SealSteps:
     def _closed(self, key_id: str, error: ByokError) -> None:
         log.warning("data key closed", data_key=key_id[:8], instance=self._scope.key[1], reason=error.reason.value)
         now, jitter = self._context.clock.monotonic(), self._context.jitter()
+        before = self._scope.closed.get(key_id)
+        if isinstance(error, Refused) and not (before is not None and isinstance(before.error, Refused)):
+            # From now on only the sources can help: whether they are there is not a thing to find out in five minutes.
+            for sealable in self._scope.sealables.values():
+                if sealable.envelope is not None and sealable.envelope.data_key == key_id:
+                    self._scope.note(sealable, source_due=now)
         self._scope.fail(self._scope.closed, key_id, error, now, jitter)
 
     def _judge(self, sealable: Sealable, text: str, broken: Refused | None = None) -> None:
