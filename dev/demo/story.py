@@ -1,4 +1,5 @@
-"""The story that the demo tells: Case 1, Case 2, another root key, a rotation, and back to the global key."""
+"""The story that the demo tells: Case 1, Case 2, another root key, a rotation; then the root key is disabled, destroyed
+and restored; and back to the global key."""
 
 import secrets
 import time
@@ -48,10 +49,13 @@ class Story:
         self._case_2(key_a)
         self._another_root_key(key_a, key_b)
         self._rotation(key_b)
+        self._disabled(key_b)
+        self._destroyed(key_b)
+        self._restored(key_b)
         self._back_to_the_global_key(key_a, key_b)
         took = time.monotonic() - self._began
         self._say("")
-        self._say(f"Every step was proven. {self._number + 3} data marts, {took:.0f} seconds.")
+        self._say(f"Every step was proven. {self._number + 4} data marts, {took:.0f} seconds.")
 
     # Steps --------------------------------------------------------------------------------------------
 
@@ -132,17 +136,68 @@ class Story:
         self._prove(SMALL, {key_b})
         self._prove(LARGE, {key_b})
 
+    def _disabled(self, key_b: str) -> None:
+        scene = self._scene
+        with self._told(
+            "The root key is disabled: nothing opens, nothing new is sealed; enabled: everything is back",
+            "ibmcloud kp key disable $ROOT_KEY_B; kubectl create -f mart-4.yaml",
+        ):
+            scene.emulator.disable(key_b)
+            for name in (SMALL, LARGE):
+                self._until_reason("rootkeybinding", f"{name}-key-b", "KeyDisabled")
+            self._new_users(SMALL, ["mart-4"])
+            # Of an ordinary type: this one is kept, which the next step needs.
+            scene.create(manifests.secret(TEAM, "mart-4-password", {"password": self._passwords[SMALL]["mart-4"]}))
+            scene.apply(self._mart(SMALL, "mart-4", "mart-4-password", "password"))
+            self._until_reason("datamart", "mart-4", "KeyDisabled")
+            self._claim("sealedPassword" not in scene.get("datamart", TEAM, "mart-4")["status"], "mart-4 is not sealed")
+            self._say(scene.kubectl("get", "rootkeybindings", "-n", TEAM).rstrip())
+            self._say(scene.kubectl("get", "datamart", "mart-4", "-n", TEAM).rstrip())
+            self._say("  $ ibmcloud kp key enable $ROOT_KEY_B")
+            scene.emulator.enable(key_b, ignore_timing=True)
+            for name, number in ((SMALL, 4), (LARGE, self._number)):
+                self._until_ready(name, number)
+                self._until_reason("openscaleinstance", name, "Current")
+        self._prove(SMALL, {key_b})
+
+    def _destroyed(self, key_b: str) -> None:
+        scene = self._scene
+        with self._told(
+            "The root key is destroyed while its binding goes: what has a source moves, the rest is stuck and named",
+            "ibmcloud kp key delete $ROOT_KEY_B; kubectl delete rootkeybinding prod-key-b",
+        ):
+            scene.emulator.delete(key_b)
+            self._until_reason("rootkeybinding", f"{SMALL}-key-b", "KeyDestroyed")
+            scene.kubectl("delete", "rootkeybinding", f"{SMALL}-key-b", "-n", TEAM, "--wait=false")
+            self._until_reason("rootkeybinding", f"{SMALL}-key-b", "Stuck")
+            self._until_reason("openscaleinstance", SMALL, "Stuck")
+        found = scene.get("openscaleinstance", TEAM, SMALL)["status"]
+        self._claim(found["secrets"] == {"total": 4, "current": 1, "stale": 0, "stuck": 3}, "one moved, three stuck")
+        message = _ready(found)["message"]
+        self._claim(all(f"mart-{number}" in message for number in (1, 2, 3)), "they are named")
+        self._show(SMALL)
+        self._prove(SMALL, {"global"}, "mart-4")
+
+    def _restored(self, key_b: str) -> None:
+        with self._told(
+            "The root key is restored: what was stuck moves too, and the binding is let go",
+            "ibmcloud kp key restore $ROOT_KEY_B",
+        ):
+            self._scene.emulator.restore(key_b, ignore_timing=True)
+            self._until_protected(SMALL, "")
+            self._until_gone(f"{SMALL}-key-b")
+            self._until_reason("openscaleinstance", LARGE, "Current")
+        self._prove(SMALL, {"global"})
+        self._prove(LARGE, {key_b})
+
     def _back_to_the_global_key(self, key_a: str, key_b: str) -> None:
         with self._told(
             "The last binding goes: everything moves to the global key",
-            "kubectl delete rootkeybinding lake-key-b prod-key-b",
+            "kubectl delete rootkeybinding lake-key-b",
         ):
-            self._scene.kubectl(
-                "delete", "rootkeybinding", f"{LARGE}-key-b", f"{SMALL}-key-b", "-n", TEAM, "--wait=false"
-            )
-            for name in (SMALL, LARGE):
-                self._until_protected(name, "")
-            self._until_gone(f"{LARGE}-key-b", f"{SMALL}-key-b")
+            self._scene.kubectl("delete", "rootkeybinding", f"{LARGE}-key-b", "-n", TEAM, "--wait=false")
+            self._until_protected(LARGE, "")
+            self._until_gone(f"{LARGE}-key-b")
         self._scene.emulator.delete(key_b)
         self._say("  root key B is destroyed too")
         states = {self._scene.emulator.key(crn)["state"] for crn in (key_a, key_b)}
@@ -153,15 +208,17 @@ class Story:
 
     # Proofs -------------------------------------------------------------------------------------------
 
-    def _prove(self, name: str, root_keys: set[str]) -> None:
-        """Open every envelope without the operator; log in with what was in it."""
+    def _prove(self, name: str, root_keys: set[str], *only: str) -> None:
+        """Open every envelope without the operator (or only some data marts'); log in with what was in it."""
         scene = self._scene
         marts = [m for m in scene.list("datamarts", TEAM) if m["spec"]["instanceRef"]["name"] == name]
+        marts = [m for m in marts if not only or m["metadata"]["name"] in only]
+        given = {mart: password for mart, password in self._passwords[name].items() if not only or mart in only}
         proof = scene.opener().open_all(scene.get("openscaleinstance", TEAM, name), marts)
         self._claim(
             proof.holds, f"{len(marts)} envelopes open{': ' + '; '.join(proof.failures[:3]) if proof.failures else ''}"
         )
-        self._claim(proof.passwords == self._passwords[name], f"{name}: each holds the password that was given")
+        self._claim(proof.passwords == given, f"{name}: each holds the password that was given")
         self._claim(proof.root_keys == root_keys, f"{name}: all under {_short(root_keys)}")
         database = scene.postgres
         if database is None:
@@ -215,6 +272,12 @@ class Story:
             f"binding {binding} is {role}",
         )
 
+    def _until_reason(self, kind: str, name: str, reason: str) -> None:
+        self._scene.until(
+            lambda: _ready(self._scene.get(kind, TEAM, name).get("status", {})).get("reason") == reason,
+            f"{kind} {name} says {reason}",
+        )
+
     def _until_gone(self, *bindings: str) -> None:
         self._scene.until(
             lambda: not any(self._scene.get("rootkeybinding", TEAM, name) for name in bindings),
@@ -247,9 +310,10 @@ class Story:
     # Objects ------------------------------------------------------------------------------------------
 
     def _new_users(self, instance: str, names: Sequence[str]) -> None:
-        self._passwords[instance] = {name: secrets.token_urlsafe(18) for name in names}
+        made = {name: secrets.token_urlsafe(18) for name in names}
+        self._passwords[instance] |= made
         if self._scene.postgres is not None:
-            self._scene.postgres.create_users(self._passwords[instance].items())
+            self._scene.postgres.create_users(made.items())
 
     def _mart(self, instance: str, name: str, source: str, key: str) -> manifests.Object:
         at = self._scene.postgres
@@ -257,8 +321,12 @@ class Story:
         return manifests.datamart(TEAM, name, instance, source, key=key, host=host, port=port, username=name)
 
 
+def _ready(status: dict[str, Any]) -> dict[str, Any]:
+    return next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
+
+
 def _is_ready(status: dict[str, Any]) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
+    return bool(_ready(status).get("status") == "True")
 
 
 def _short(root_keys: set[str]) -> str:
