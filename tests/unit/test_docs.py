@@ -62,7 +62,7 @@ SECTIONS = {
 
 def test_each_reason_is_in_the_docs_as_the_table_has_it():
     """One row per reason: with the table's own meaning, and under the heading that says how it looks from outside."""
-    rows = [(heading, cells) for heading, cells in tables("docs/reasons.md") if code(cells[0]) in set(Reason)]
+    rows = [(heading, cells) for heading, cells in tables("docs/key-lifecycle.md") if code(cells[0]) in set(Reason)]
     documented = {code(cells[0]): (*SECTIONS[heading], cells[1]) for heading, cells in rows}
     assert len(rows) == len(documented), "a reason is there twice"
     assert documented == {reason.value: (row.event, row.stalled, row.meaning) for reason, row in TABLE.items()}
@@ -70,9 +70,24 @@ def test_each_reason_is_in_the_docs_as_the_table_has_it():
 
 def test_each_reason_says_what_to_do():
     """Nobody who looks a reason up is left without an answer, and no row is left over from a former reason."""
-    rows = [cells for heading, cells in tables("docs/reasons.md") if heading in SECTIONS and cells[0].startswith("`")]
+    rows = [
+        cells for heading, cells in tables("docs/key-lifecycle.md") if heading in SECTIONS and cells[0].startswith("`")
+    ]
     assert all(len(cells) == 3 and cells[2] for cells in rows)
     assert {code(cells[0]) for cells in rows} == {reason.value for reason in Reason}
+
+
+STATES = ("The root key's state", "When a binding, an instance or a root key is taken away")
+CONDITIONS = {"Ready", "Reconciling", "Stalled", "KeyUsable", "Encrypted", "Sealed", "SourceRemoved"}
+
+
+def test_what_the_state_tables_show_can_be_seen():
+    """Each word in the column `what you see` is a reason or a condition: nothing is called otherwise."""
+    rows = [cells for heading, cells in tables("docs/key-lifecycle.md") if heading in STATES]
+    assert {heading for heading, _ in tables("docs/key-lifecycle.md")} >= set(STATES)
+    assert all(len(cells) == 4 and all(cells) for cells in rows)
+    words = {word for cells in rows for word in re.findall(r"`([A-Z]\w+)(?:=\w+)?`", cells[1])}
+    assert words <= {reason.value for reason in Reason} | CONDITIONS
 
 
 # Settings ----------------------------------------------------------------------------------------------
