@@ -14,12 +14,14 @@ from openscale_byok.errors import ByokError
 from openscale_byok.ports import Listing
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, KINDS, DataMart, Meta, OpenScaleInstance, RootKeyBinding
+from openscale_byok.shell.key_log import KeyLog
 
 from .cluster import Cluster, Event, Raw
 from .gate import Process
 from .loop import LoopClock, VirtualLoop
 from .root_keys import GatedRootKeys, Vault
 
+LOG = KeyLog()
 OWN_NAMESPACE, GLOBAL_KEY_SECRET = "openscale-byok", "global-key"
 
 
@@ -141,7 +143,7 @@ class Operator:
         key = await global_key.load(store, OWN_NAMESPACE, GLOBAL_KEY_SECRET, named)
         clock = LoopClock(self._loop)
         root_keys = GatedRootKeys(self.process, self._vault, key)
-        context = Context(store, store, root_keys, clock, DataKeys(clock), self._tuning, jitter=lambda: 0.5)
+        context = Context(store, store, root_keys, clock, DataKeys(clock, (LOG,)), self._tuning, (LOG,), lambda: 0.5)
         self.engine = Engine(context)
         for instance in instances.items:
             self.engine.world.know(instance)

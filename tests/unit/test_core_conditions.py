@@ -20,6 +20,7 @@ from sim.views import (
     NOW,
     OLD,
     UNREACHED,
+    USABLE,
     A,
     B,
     binding,
@@ -300,10 +301,24 @@ def test_disputed_statuses_are_left_alone_until_their_time():
     assert [conditions.unreported(replace(seen, now=now)) for now in (4.0, 5.0)] == [False, True]
 
 
+def announced(seen) -> list[Reason]:
+    """What a report of this view announces."""
+    return [text.reason for patch in conditions.patches(seen, NOW) for text in patch.announce]
+
+
 def test_only_a_new_warning_is_announced():
     """An event comes with a reason that warns, once; a normal one, or the same again, makes none."""
     bad, good = SAID["the root key disabled"][0], SAID["well, and a Standby"][0]
-    assert {p.announce.reason for p in conditions.patches(bad, NOW) if p.announce} == {Reason.KEY_DISABLED}
-    assert [p.announce for p in conditions.patches(good, NOW) if p.announce] == []
+    assert set(announced(bad)) == {Reason.KEY_DISABLED}
+    assert announced(good) == []
     later = replace(reported(bad), keys={"uid-a": replace(DISABLED, trouble=NO)})
-    assert [p.announce for p in conditions.patches(later, NOW) if p.announce] == []
+    assert announced(later) == []
+
+
+@pytest.mark.parametrize("trouble", [DISABLED, UNREACHED, replace(UNREACHED, trouble=NO)], ids=["no", "away", "IAM"])
+def test_a_root_key_that_is_back_is_announced_once(trouble):
+    """KeyActive after a warning is an event on binding and instance; without one before it, or said again, none is."""
+    seen = view(instance([entry(NEW, A)]), bindings=[binding("a", A)], keys={"a": trouble})
+    back = replace(reported(seen), keys={"uid-a": USABLE})
+    assert announced(back) == [Reason.KEY_ACTIVE] * 2
+    assert announced(reported(back)) == []

@@ -1,14 +1,21 @@
-"""The cache of data keys: what an answer does to a key of each age."""
+"""The cache of data keys: what an answer does to a key of each age, whatever the poll says."""
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import product
+from typing import NamedTuple
 
 import pytest
 
-from openscale_byok.engine.data_keys import DataKeys
+from openscale_byok.core.view import KeyStanding
+from openscale_byok.engine import data_keys
+from openscale_byok.engine.context import Context
+from openscale_byok.engine.data_keys import RENEWAL_RETRY_SECONDS, DataKeys
+from openscale_byok.engine.scope import Scope
 from openscale_byok.errors import ByokError, Refused, Unavailable
 from openscale_byok.reasons import Reason
-from sim.views import LOST, NEW, OLD
+from openscale_byok.resources import RootKeyBinding
+from sim.views import DISABLED, LOST, NEW, OLD, UNREACHED, USABLE, A, entry, instance
 
 LIMIT = 100.0
 AWAY = Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "away")
@@ -37,7 +44,7 @@ class Root:
         self.gate: asyncio.Event | None = None
         self.begun = asyncio.Event()
 
-    async def unwrap(self):
+    async def unwrap(self, *_):
         self.asked += 1
         self.begun.set()
         if self.gate is not None:
@@ -46,6 +53,30 @@ class Root:
             raise self.answer
         return self.answer
 
+    def customer(self, *_):
+        """This root key, as the port `RootKeys` finds it."""
+        return self
+
+
+class Ear:
+    """A listener that remembers what was dropped, and then makes a mistake."""
+
+    def __init__(self) -> None:
+        self.dropped: list[tuple[str, int]] = []
+
+    def key_seen(self, _) -> None:
+        raise AssertionError("nobody looks at a root key here")
+
+    def data_keys_dropped(self, holder: str, number: int) -> None:
+        self.dropped.append((holder, number))
+        raise LookupError("a bug of a listener")
+
+
+async def settle() -> None:
+    """Let everything run that can: a renewal goes on beside."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
 
 async def told(keys: DataKeys, root: Root, holder: str = "h"):
     """The key, or the reason for none."""
@@ -53,31 +84,91 @@ async def told(keys: DataKeys, root: Root, holder: str = "h"):
         return await keys.get(holder, NEW.id, LIMIT, root.unwrap)
     except ByokError as error:
         return error.reason
+    finally:
+        await settle()
 
 
 YOUNG, HALF, LAST, OVER = 49.9, 50.0, 99.9, 100.0
-# the answer, the age of the key at hand (None: there is none) -> what is given, how often the root key was asked
-GET = {
-    ("key", None): (NEW, 1), ("key", YOUNG): (NEW, 0), ("key", HALF): (NEW, 1), ("key", OVER): (NEW, 1),
-    ("away", None): (AWAY.reason, 1), ("away", YOUNG): (NEW, 0), ("away", HALF): (NEW, 1),
-    ("away", LAST): (NEW, 1), ("away", OVER): (AWAY.reason, 1),
-    ("no", None): (NO.reason, 1), ("no", YOUNG): (NEW, 0), ("no", HALF): (NO.reason, 1),
-    ("no", OVER): (NO.reason, 1),
-    ("bad", None): (BAD.reason, 1), ("bad", YOUNG): (NEW, 0), ("bad", HALF): (BAD.reason, 1),
-    ("other", None): (BAD.reason, 1), ("other", HALF): (BAD.reason, 1), ("other", OVER): (BAD.reason, 1),
+REFUSALS = (
+    Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_REFUSED, Reason.NOT_AUTHORIZED, Reason.KEY_NOT_FOUND,
+    Reason.KEY_NOT_ROOT, Reason.KEY_DISABLED, Reason.KEY_EXPIRED, Reason.KEY_DESTROYED,
+)  # fmt: skip
+ANSWERS = {
+    "key": NEW, "other key": LOST, "tampered": BAD, "away": AWAY,
+    "IAM away": Unavailable(Reason.IAM_UNAVAILABLE, "away"), "hangs": None,
+    **{reason.value: Refused(reason, "no") for reason in REFUSALS},
 }  # fmt: skip
-ANSWERS = {"key": NEW, "away": AWAY, "no": NO, "bad": BAD, "other": LOST}
+STATES = {"usable": USABLE, "refused": DISABLED, "away": UNREACHED, "no look yet": None}
 
 
-@pytest.mark.parametrize(("answer", "age"), GET)
-async def test_answer_and_age(answer, age):
-    """Young serves unasked; from half its life it is asked; without an answer it serves to the limit, no longer."""
+class Outcome(NamedTuple):
+    """What comes of one use of a data key."""
+
+    given: object
+    """The key, the reason for none, or `waits`."""
+    asked: int
+    """Calls to the root key."""
+    kept: bool
+    """Whether the key at hand serves the next use too."""
+
+
+def expected(answer: str, age: float | None, state: str) -> Outcome:
+    """What must come of it.
+
+    A poll that was refused settles it: nothing is used, nothing asked. A key younger than the limit serves at
+    once, whatever Key Protect would say; from half its life on it is asked beside, and then only a clear no, or
+    an answer that is not that key, takes it away. Without a young key its answer decides; where the poll says
+    that there is none to be had, none is waited for.
+    """
+    no_key = answer in ("tampered", "other key") or answer in {reason.value for reason in REFUSALS}
+    if state == "refused":
+        return Outcome(Reason.KEY_DISABLED, 0, kept=False)
+    if age is not None and age < LIMIT:
+        asked = int(age >= LIMIT / 2)
+        return Outcome(NEW, asked, kept=not (asked and no_key))
+    if state == "away":
+        return Outcome(AWAY.reason, 0, kept=False)
+    if answer == "hangs":
+        return Outcome("waits", 1, kept=False)
+    found = BAD if answer == "other key" else ANSWERS[answer]
+    return Outcome(found.reason if isinstance(found, ByokError) else found, 1, kept=answer == "key")
+
+
+@pytest.mark.parametrize(("answer", "age", "state"), [*product(ANSWERS, (None, 0.0, YOUNG, HALF, LAST, OVER), STATES)])
+async def test_answer_and_age_and_state(answer, age, state):
+    """Every answer of Key Protect, to a use of a key of each age, whatever the last poll said."""
     clock, root = Clock(), Root(ANSWERS[answer])
+    root.gate = asyncio.Event()
+    if answer != "hangs":
+        root.gate.set()
     keys = DataKeys(clock)
+    context = Context(None, None, root, clock, keys)
+    scope, bound = scope_with(STATES[state])
     if age is not None:
-        keys.put("h", NEW)
+        keys.put(bound.metadata.uid, NEW)
         clock.seconds = age
-    assert (await told(keys, root), root.asked) == GET[answer, age]
+    recorded = scope.instance.properties.active
+    use = asyncio.ensure_future(context.data_key(scope, recorded))
+    await settle()
+    given: object = "waits"
+    if use.done():
+        error = use.exception()
+        given = error.reason if isinstance(error, ByokError) else use.result()
+    kept = keys.serves(bound.metadata.uid, NEW.id, LIMIT)
+    use.cancel()
+    await keys.close()
+    assert Outcome(given, root.asked, kept) == expected(answer, age, state)
+
+
+def scope_with(standing: KeyStanding | None) -> tuple[Scope, RootKeyBinding]:
+    """An instance with one recorded data key and the binding that may use it."""
+    raw = {"metadata": {"name": "a", "namespace": "n", "uid": "uid-a", "resourceVersion": "1", "generation": 1}}
+    raw["spec"] = {"instanceRef": {"name": "prod"}, "rootKey": {"crn": A}, "dataKeyCacheSeconds": int(LIMIT)}
+    bound = RootKeyBinding.of(raw)
+    scope = Scope(("n", "prod"), instance=instance([entry(NEW, A)]), bindings={"a": bound})
+    if standing is not None:
+        scope.keys[bound.metadata.uid] = standing
+    return scope, bound
 
 
 async def test_use_never_extends_the_limit():
@@ -102,18 +193,108 @@ async def test_a_success_starts_a_new_life():
         assert await told(keys, root) == wanted
 
 
-async def test_the_limit_may_pass_while_asking():
-    """A key that grew too old during the call is not given out, although it was young enough before."""
+async def test_a_renewal_keeps_nobody_waiting():
+    """Past half its life many uses are answered at once, by one call; the limit ends that, answer or none."""
     clock, root = Clock(), Root(AWAY)
     root.gate = asyncio.Event()
     keys = DataKeys(clock)
     keys.put("h", NEW)
+    clock.seconds = HALF
+    assert [await told(keys, root) for _ in range(10)] == [NEW] * 10
     clock.seconds = LAST
-    asking = asyncio.ensure_future(told(keys, root))
-    await root.begun.wait()
+    assert (await told(keys, root), root.asked) == (NEW, 1)
     clock.seconds = OVER
+    asking = asyncio.ensure_future(told(keys, root))
+    await settle()
     root.gate.set()
-    assert await asking == AWAY.reason
+    assert (await asking, root.asked) == (AWAY.reason, 1)
+
+
+async def test_a_renewal_that_is_refused_drops_all_of_the_holder():
+    """The clear no is to a call that nobody waits for; it counts all the same."""
+    clock, root, ear = Clock(), Root(NO), Ear()
+    keys = DataKeys(clock, [ear])
+    for key in (OLD, NEW):
+        keys.put("h", key)
+    clock.seconds = HALF
+    assert await told(keys, root) == NEW
+    assert not any(keys.serves("h", key.id, LIMIT) for key in (OLD, NEW))
+    assert await told(keys, root) == NO.reason
+    assert ear.dropped == [("h", 2)], "once: the second no found nothing to drop"
+
+
+@pytest.mark.parametrize("asked_to_wait", [None, 20.0])
+async def test_a_failed_renewal_is_no_loop(asked_to_wait):
+    """However often it is used meanwhile: the next renewal is some seconds later, or when Key Protect says."""
+    clock, root = Clock(), Root(Unavailable(AWAY.reason, "away", retry_after=asked_to_wait))
+    keys = DataKeys(clock)
+    keys.put("h", NEW)
+    clock.seconds = HALF
+    for _ in range(50):
+        await told(keys, root)
+    assert root.asked == 1
+    pause = asked_to_wait or RENEWAL_RETRY_SECONDS
+    for clock.seconds, asked in ((HALF + pause - 0.1, 1), (HALF + pause, 2)):
+        assert (await told(keys, root), root.asked) == (NEW, asked)
+
+
+async def test_a_bound_that_costs_an_unwrap_and_no_refusal(monkeypatch):
+    """The least recently used goes first, and use makes nothing younger."""
+    monkeypatch.setattr(data_keys, "MOST", 2)
+    clock, root, ear = Clock(), Root(), Ear()
+    keys = DataKeys(clock, [ear])
+    keys.put("h", NEW)
+    clock.seconds = 10
+    keys.put("i", OLD)
+    assert (await told(keys, root), root.asked) == (NEW, 0)
+    keys.put("j", OLD)
+    assert [keys.serves(*at, LIMIT) for at in (("h", NEW.id), ("i", OLD.id), ("j", OLD.id))] == [True, False, True]
+    assert not ear.dropped, "nothing was refused"
+    clock.seconds = OVER
+    assert not keys.serves("h", NEW.id, LIMIT)
+    assert (await told(keys, root, "i"), root.asked) == (NEW, 1)
+
+
+async def test_what_is_past_its_limit_leaves_the_memory():
+    """Unasked, at the poll's word; what is younger, and what is another's, stays."""
+    clock = Clock()
+    keys = DataKeys(clock)
+    for holder in "hi":
+        keys.put(holder, NEW)
+    clock.seconds = 60
+    keys.put("h", OLD)
+    clock.seconds = OVER
+    keys.expire("h", LIMIT)
+    assert sorted(keys._entries) == sorted([("h", OLD.id), ("i", NEW.id)])
+
+
+async def test_the_end_leaves_nothing_under_way():
+    """A renewal that hangs ends with the process's own end, and nobody hears of it."""
+    clock, root = Clock(), Root()
+    root.gate = asyncio.Event()
+    keys = DataKeys(clock)
+    keys.put("h", NEW)
+    clock.seconds = HALF
+    await told(keys, root)
+    (renewal,) = keys._tasks
+    await keys.close()
+    assert renewal.cancelled()
+    assert not keys._tasks
+
+
+@pytest.mark.parametrize("late", [NEW, NO])
+async def test_who_comes_after_a_drop_waits_for_no_former_call(late):
+    """Other credentials, for one: a call of the former ones that hangs is not joined, and its no is not theirs."""
+    hangs, root = Root(late), Root()
+    hangs.gate = asyncio.Event()
+    keys = DataKeys(Clock())
+    waiting = asyncio.ensure_future(told(keys, hangs))
+    await hangs.begun.wait()
+    keys.drop("h")
+    assert await told(keys, root) == NEW
+    hangs.gate.set()
+    assert await waiting == (Reason.CHANGED_MEANWHILE if late is NEW else NO.reason)
+    assert keys.serves("h", NEW.id, LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -194,5 +375,5 @@ async def test_what_was_unwrapped_before_a_refusal_is_not_used_after_it() -> Non
     keys.drop("h")
     root.gate.set()
     assert await waiting is Reason.CHANGED_MEANWHILE
-    assert not keys.holds("h", NEW.id)
+    assert not keys.serves("h", NEW.id, LIMIT)
     assert await told(keys, root) is NEW

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from openscale_byok.engine.queue import KeyedQueue
+from openscale_byok.engine.queue import KeyedQueue, aside
 
 ONE, TWO = ("n", "one"), ("n", "two")
 
@@ -167,5 +167,99 @@ async def test_a_pass_may_forget_its_own_key():
         await settle()
         assert begun == ended == [ONE] * times
     assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class Waiting:
+    """Passes that wait aside for somebody else's answer, in as many tasks as are asked for, and then go on."""
+
+    def __init__(self, tasks: int = 1) -> None:
+        self.tasks, self.answer = tasks, asyncio.Event()
+        self.waiting: list[tuple[str, str]] = []
+        self.working: list[tuple[str, str]] = []
+        self.end = asyncio.Event()
+
+    async def __call__(self, key: tuple[str, str]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.tasks):
+                group.create_task(self.wait(key))
+        self.working.append(key)
+        await self.end.wait()
+        self.working.remove(key)
+
+    async def wait(self, key: tuple[str, str]) -> None:
+        async with aside():
+            self.waiting.append(key)
+            await self.answer.wait()
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+async def test_who_waits_aside_keeps_nobody_waiting(tasks):
+    """More passes than slots wait for an answer at once; once it is there, no more work than there are slots."""
+    keys = [("n", str(number)) for number in range(5)]
+    passes = Waiting(tasks)
+    queue = KeyedQueue(passes, 2)
+    task = asyncio.ensure_future(queue.serve())
+    for key in keys:
+        queue.wake(key)
+    await settle()
+    assert sorted(passes.waiting) == sorted(keys * tasks)
+    passes.answer.set()
+    await settle()
+    assert len(passes.working) == 2
+    passes.end.set()
+    await settle()
+    assert queue._slots._value == 2, "every slot came back, once"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_pass_that_ends_while_it_waits_leaves_its_slot():
+    """Forgotten in the middle of a call that hangs: its slot is free, and not twice."""
+    passes = Waiting()
+    queue = KeyedQueue(passes, 1)
+    task = asyncio.ensure_future(queue.serve())
+    queue.wake(ONE)
+    await settle()
+    queue.forget(ONE)
+    await settle()
+    assert queue._slots._value == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_pass_takes_one_slot_back_however_many_of_its_tasks_come_back():
+    """One of its tasks waits for a slot when another one goes and comes: they need one slot together."""
+    answers = [asyncio.Event() for _ in range(4)]
+
+    async def one(number: int) -> None:
+        await answers[2 * number].wait()
+        async with aside():
+            await answers[2 * number + 1].wait()
+
+    async def run(key) -> None:
+        if key == TWO:
+            await ended.wait()
+            return
+        async with asyncio.TaskGroup() as group:
+            for number in range(2):
+                group.create_task(one(number))
+
+    ended = asyncio.Event()
+    queue = KeyedQueue(run, 1)
+    task = asyncio.ensure_future(queue.serve())
+    queue.wake(ONE)
+    await settle()
+    answers[0].set()
+    await settle()
+    queue.wake(TWO)
+    for answer in answers[1:]:
+        await settle()
+        answer.set()
+    await settle()
+    ended.set()
+    await settle()
+    assert queue._slots._value == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -15,7 +15,7 @@ from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.scope import Scope
 from openscale_byok.errors import Refused, Unavailable
-from openscale_byok.ports import Aad, Clock, Kms, RootKeys, SourceReader, Store
+from openscale_byok.ports import Aad, Clock, KeyObserver, Kms, RootKeys, SourceReader, Store
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, DataKeyEntry, OpenScaleInstance, RootKeyBinding
 
@@ -46,6 +46,7 @@ class Context:
     clock: Clock
     data_keys: DataKeys
     tuning: Tuning = field(default_factory=Tuning)
+    observers: tuple[KeyObserver, ...] = ()
     jitter: Callable[[], float] = random
 
     def now_text(self) -> str:
@@ -87,7 +88,7 @@ class Context:
             self.data_keys.drop(holder)
             raise refusal(scope, binding)
         away = standing.trouble if standing is not None else None
-        if isinstance(away, Unavailable) and not self.data_keys.holds(holder, key_id):
+        if isinstance(away, Unavailable) and not self.data_keys.serves(holder, key_id, limit):
             raise away  # the poll says so already: no slot is held for a call that will not be answered
         aad = aad_of(scope.instance)
         return await self.data_keys.get(holder, key_id, limit, lambda: kms.unwrap(wrapped, aad))

@@ -5,38 +5,52 @@ Protect and losing the use of what it once unwrapped.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from openscale_byok.crypto.data_key import DataKey
-from openscale_byok.errors import Refused, Unavailable
-from openscale_byok.ports import Clock
+from openscale_byok.engine.queue import aside
+from openscale_byok.errors import ByokError, Refused, Unavailable
+from openscale_byok.ports import Clock, KeyObserver
 from openscale_byok.reasons import Reason
 
 Holder = str
 """Whose right a data key was unwrapped by: a binding's uid, or the global key."""
+
+MOST = 10_000
+"""Data keys at hand: more than a cluster has instances, at about 1 kB each. One that makes room for another costs an
+unwrap when it is needed again, and no refusal."""
+RENEWAL_RETRY_SECONDS = 5.0
+"""How soon a failed renewal is tried again: by use, which may be frequent, so not at each use."""
+
+_At = tuple[Holder, str]
 
 
 @dataclass(slots=True)
 class _Entry:
     key: DataKey
     unwrapped: float
+    renewal_due: float = float("-inf")
+    """No renewal before, because one has just failed."""
 
 
 class DataKeys:
-    """Data keys by holder and id."""
+    """Data keys by holder and id; the least recently used first."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, observers: Iterable[KeyObserver] = ()) -> None:
         self._clock = clock
-        self._entries: dict[tuple[Holder, str], _Entry] = {}
-        self._flights: dict[tuple[Holder, str], asyncio.Task[DataKey]] = {}
+        self._observers = tuple(observers)
+        self._entries: dict[_At, _Entry] = {}
+        self._flights: dict[_At, asyncio.Task[DataKey]] = {}
+        self._tasks: set[asyncio.Task[DataKey]] = set()
         self._epochs: dict[Holder, int] = {}
 
     async def get(self, holder: Holder, key_id: str, limit: float, unwrap: Callable[[], Awaitable[DataKey]]) -> DataKey:
-        """The data key: from here while it is young, by an unwrap otherwise.
+        """The data key: from here while it is young enough, by an unwrap otherwise.
 
-        From half its life on every use tries an unwrap; where Key Protect cannot be reached, the key at hand
-        serves until the limit.
+        From half its life on it is renewed beside, so that no use waits for Key Protect before the limit. A
+        renewal that is refused drops what a refusal drops; one without an answer changes nothing.
 
         Args:
             holder: by whose right.
@@ -49,34 +63,43 @@ class DataKeys:
             Unavailable: no answer, and nothing young enough at hand.
         """
         at = (holder, key_id)
-        entry = self._entries.get(at)
-        if entry is not None and self._age(entry) < limit / 2:
-            return entry.key
-        try:
-            return await self._flight(at, unwrap)
-        except Refused as error:
-            if error.reason is not Reason.TAMPERED:
-                self.drop(holder)
-            raise
-        except Unavailable:
-            entry = self._entries.get(at)
-            if entry is not None and self._age(entry) < limit:
-                return entry.key
+        if not self.serves(holder, key_id, limit):
             self._entries.pop(at, None)
-            raise
+            flight = self._flight(at, unwrap)
+            async with aside():
+                return await asyncio.shield(flight)
+        entry = self._entries[at] = self._entries.pop(at)  # the most recently used now; no younger by that
+        if self._age(entry) >= limit / 2 and entry.renewal_due <= self._clock.monotonic():
+            self._flight(at, unwrap)
+        return entry.key
 
-    def holds(self, holder: Holder, key_id: str) -> bool:
-        """Whether a key is here, however old."""
-        return (holder, key_id) in self._entries
+    def serves(self, holder: Holder, key_id: str, limit: float) -> bool:
+        """Whether a key is here that may be used without an answer."""
+        entry = self._entries.get((holder, key_id))
+        return entry is not None and self._age(entry) < limit
 
     def put(self, holder: Holder, key: DataKey) -> None:
         """Keep a key that an unwrap has just returned."""
         self._entries[holder, key.id] = _Entry(key, self._clock.monotonic())
+        if len(self._entries) > MOST:
+            del self._entries[next(iter(self._entries))]
 
     def drop(self, holder: Holder) -> None:
         """Forget every data key of a holder, at once; also those that are being unwrapped."""
         self._epochs[holder] = self._epochs.get(holder, 0) + 1
-        for at in [at for at in self._entries if at[0] == holder]:
+        for at in [at for at in self._flights if at[0] == holder]:
+            del self._flights[at]  # who comes now asks anew
+        found = [at for at in self._entries if at[0] == holder]
+        for at in found:
+            del self._entries[at]
+        if found:
+            for observer in self._observers:
+                with contextlib.suppress(Exception):
+                    observer.data_keys_dropped(holder, len(found))
+
+    def expire(self, holder: Holder, limit: float) -> None:
+        """Forget what of a holder is past its limit, whether or not anybody asks for it again."""
+        for at in [at for at, entry in self._entries.items() if at[0] == holder and self._age(entry) >= limit]:
             del self._entries[at]
 
     def forget(self, key_id: str) -> None:
@@ -84,24 +107,54 @@ class DataKeys:
         for at in [at for at in self._entries if at[1] == key_id]:
             del self._entries[at]
 
-    async def _flight(self, at: tuple[Holder, str], unwrap: Callable[[], Awaitable[DataKey]]) -> DataKey:
+    async def close(self) -> None:
+        """End what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _flight(self, at: _At, unwrap: Callable[[], Awaitable[DataKey]]) -> asyncio.Task[DataKey]:
         flight = self._flights.get(at)
         if flight is None:
-            flight = asyncio.create_task(self._unwrap(at, unwrap))
-            self._flights[at] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(at, None))
-        return await asyncio.shield(flight)
+            flight = self._flights[at] = asyncio.create_task(self._unwrap(at, unwrap))
+            self._tasks.add(flight)
+            flight.add_done_callback(lambda done: self._landed(at, done))
+        return flight
 
-    async def _unwrap(self, at: tuple[Holder, str], unwrap: Callable[[], Awaitable[DataKey]]) -> DataKey:
+    def _landed(self, at: _At, flight: asyncio.Task[DataKey]) -> None:
+        self._tasks.discard(flight)
+        if self._flights.get(at) is flight:
+            del self._flights[at]
+        if not flight.cancelled():
+            flight.exception()  # of a renewal nobody else asks
+
+    async def _unwrap(self, at: _At, unwrap: Callable[[], Awaitable[DataKey]]) -> DataKey:
         epoch = self._epochs.get(at[0], 0)
-        key = await unwrap()
+        try:
+            key = await unwrap()
+        except ByokError as error:
+            if self._epochs.get(at[0], 0) == epoch:
+                self._failed(at, error)
+            raise
         if self._epochs.get(at[0], 0) != epoch:
             # Dropped while the answer was on its way: it is from before the refusal.
             raise Unavailable(Reason.CHANGED_MEANWHILE, "the root key was refused while a data key was unwrapped")
         if key.id != at[1]:
+            self._entries.pop(at, None)
             raise Refused(Reason.TAMPERED, "the wrapped data key unwraps to another key than its id commits to")
         self.put(at[0], key)
         return key
+
+    def _failed(self, at: _At, error: ByokError) -> None:
+        """What a failed unwrap says of what is at hand. An answer to a call from before a drop says nothing."""
+        entry = self._entries.get(at)
+        if isinstance(error, Refused) and error.reason is not Reason.TAMPERED:
+            self.drop(at[0])
+        elif isinstance(error, Refused):
+            self._entries.pop(at, None)  # of this key only: what is stored of it is not what was unwrapped once
+        elif entry is not None:
+            asked = error.retry_after if isinstance(error, Unavailable) else None
+            entry.renewal_due = self._clock.monotonic() + max(RENEWAL_RETRY_SECONDS, asked or 0.0)
 
     def _age(self, entry: _Entry) -> float:
         return self._clock.monotonic() - entry.unwrapped

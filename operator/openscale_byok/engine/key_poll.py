@@ -5,14 +5,17 @@ must not stop mine, nor mine keep theirs alive.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from openscale_byok.core.conditions import key_usable
 from openscale_byok.core.view import KeyStanding
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.scope import Key, Scope, backoff
 from openscale_byok.errors import ByokError, Refused, Unavailable
+from openscale_byok.ports import KeySeen
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import Credentials, RootKeyBinding
 
@@ -61,7 +64,9 @@ class KeyPoll:
 
     def _join(self, key: PollKey, binding: RootKeyBinding, credentials: Credentials | None, scope: Scope) -> None:
         poll = self._polls.get(key)
-        scope.keys.pop(binding.metadata.uid, None)  # what other credentials were told says nothing of these
+        # What other credentials were told, and gave, says nothing of these.
+        scope.keys.pop(binding.metadata.uid, None)
+        self._context.data_keys.drop(binding.metadata.uid)
         if poll is None:
             poll = self._polls[key] = _Poll(binding, credentials)
             poll.task = asyncio.create_task(self._serve(poll), name=f"key poll {binding.metadata.name}")
@@ -87,9 +92,11 @@ class KeyPoll:
         tries, interval = 0, self._context.tuning.key_poll_seconds
         while True:
             trouble = await self._look(poll)
-            spread = interval * (0.9 + self._context.jitter() / 5)
+            wait = interval * (0.9 + self._context.jitter() / 5)
             tries = tries + 1 if isinstance(trouble, Unavailable) else 0
-            await asyncio.sleep(min(spread, backoff(tries, self._context.jitter())) if tries else spread)
+            if isinstance(trouble, Unavailable):
+                wait = max(min(wait, backoff(tries, self._context.jitter())), trouble.retry_after or 0.0)
+            await asyncio.sleep(wait)
 
     async def _look(self, poll: _Poll) -> ByokError | None:
         try:
@@ -108,20 +115,48 @@ class KeyPoll:
 
     def _learned(self, uid: str, scope: Scope, root_key: str, found: KeyStanding) -> None:
         before = scope.keys.get(uid)
-        if isinstance(found.trouble, Unavailable) and before is not None:
-            # A clear no holds until a good look: losing sight of Key Protect does not take it back.
-            found = before if isinstance(before.trouble, Refused) else replace(before, trouble=found.trouble)
+        if isinstance(found.trouble, Unavailable):
+            if before is not None:
+                # A clear no holds until a good look: losing sight of Key Protect does not take it back.
+                found = before if isinstance(before.trouble, Refused) else replace(before, trouble=found.trouble)
+            self._expire(uid, scope)
         scope.keys[uid] = found
         if found.refused:
             # Does not queue behind anything: from here on no cached data key of this binding is used.
             self._context.data_keys.drop(uid)
-        if before is None or _said(before) != _said(found):
-            state = found.look.state.value if found.look is not None else "Unknown"
-            reason = found.trouble.reason.value if found.trouble is not None else ""
-            trace = found.trouble.trace if found.trouble is not None else ""
-            log.info("root key", root_key=root_key, namespace=scope.key[0], state=state, reason=reason, trace=trace)
+        changed = before is None or _said(before) != _said(found)
+        self._tell(uid, scope, root_key, found, changed=changed)
+        if changed:
             scope.reopen(root_key)
             self._wake(scope.key)
+
+    def _expire(self, uid: str, scope: Scope) -> None:
+        """What may not be used any more does not stay in memory either."""
+        binding = _named(uid, scope)
+        if binding is not None:
+            self._context.data_keys.expire(uid, float(binding.spec.data_key_cache_seconds))
+
+    def _tell(self, uid: str, scope: Scope, root_key: str, found: KeyStanding, *, changed: bool) -> None:
+        binding, said = _named(uid, scope), key_usable(found)
+        seen = KeySeen(
+            namespace=scope.key[0],
+            binding=binding.metadata.name if binding is not None else "",
+            uid=uid,
+            root_key=root_key,
+            state=found.look.state.value if found.look is not None else "Unknown",
+            reason=said.reason,
+            usable=said.status,
+            until=found.look.until if found.look is not None else "",
+            changed=changed,
+            trace=found.trouble.trace if found.trouble is not None else "",
+        )
+        for observer in self._context.observers:
+            with contextlib.suppress(Exception):
+                observer.key_seen(seen)
+
+
+def _named(uid: str, scope: Scope) -> RootKeyBinding | None:
+    return next((b for b in scope.bindings.values() if b.metadata.uid == uid), None)
 
 
 def _said(standing: KeyStanding) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap, ShredKeys
 from openscale_byok.core.view import View, choose
 from openscale_byok.engine.context import GLOBAL_HOLDER, Context, aad_of, log
+from openscale_byok.engine.queue import aside
 from openscale_byok.engine.scope import Scope
 from openscale_byok.errors import Changed, Missing, Refused
 from openscale_byok.reasons import Reason
@@ -119,9 +120,10 @@ async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:
 
     kms, binding = context.kms(scope, step.root_key)
     aad = aad_of(instance)
-    data_key, wrapped = await kms.generate(aad)
-    scope.learn_version(step.root_key, wrapped.version)
-    proven = await kms.unwrap(wrapped.ciphertext, aad)
+    async with aside():
+        data_key, wrapped = await kms.generate(aad)
+        scope.learn_version(step.root_key, wrapped.version)
+        proven = await kms.unwrap(wrapped.ciphertext, aad)
     if proven.id != data_key.id:
         raise Refused(Reason.TAMPERED, "the new data key does not unwrap to itself; nothing was sealed with it")
 
@@ -162,11 +164,12 @@ async def rewrap(context: Context, scope: Scope, step: Rewrap) -> None:
         return
     kms, _ = context.kms(scope, entry.root_key)
     aad = aad_of(instance)
-    newer = await kms.rewrap(entry.wrapped, aad)
-    scope.learn_version(entry.root_key, newer.version)
-    if newer.version == entry.root_key_version:
-        return  # rotated since the last look at the root key, and wrapped since then: nothing is behind
-    proven = await kms.unwrap(newer.ciphertext, aad)
+    async with aside():
+        newer = await kms.rewrap(entry.wrapped, aad)
+        scope.learn_version(entry.root_key, newer.version)
+        if newer.version == entry.root_key_version:
+            return  # rotated since the last look at the root key, and wrapped since then: nothing is behind
+        proven = await kms.unwrap(newer.ciphertext, aad)
     if proven.id != entry.id:
         raise Refused(Reason.TAMPERED, "the rewrapped data key unwraps to another key; the former wrapped form is kept")
     update = {"wrapped": newer.ciphertext, "root_key_version": newer.version}

@@ -2,10 +2,69 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from types import TracebackType
 
 Key = tuple[str, str]
 Pass = Callable[[Key], Awaitable[float | None]]
+
+
+class _Slot:
+    """A pass's right to work. While the pass waits for somebody else's answer, another pass may have it."""
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._lock = asyncio.Lock()
+        self._held = False
+        self._waiting = 0
+
+    async def __aenter__(self) -> None:
+        await self._take()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def wait(self) -> None:
+        """One of the pass's tasks begins to wait."""
+        self._waiting += 1
+        self._leave()
+
+    async def go_on(self) -> None:
+        """It has its answer. The last one to come back needs a slot again."""
+        self._waiting -= 1
+        if not self._waiting:
+            await self._take()
+
+    async def _take(self) -> None:
+        async with self._lock:
+            if not self._held:
+                await self._slots.acquire()
+                self._held = True
+
+    def _leave(self) -> None:
+        if self._held:
+            self._held = False
+            self._slots.release()
+
+
+_SLOT: ContextVar[_Slot | None] = ContextVar("slot", default=None)
+
+
+@contextlib.asynccontextmanager
+async def aside() -> AsyncIterator[None]:
+    """Wait for a root key here: however long it takes, the pass keeps no other one waiting meanwhile."""
+    slot = _SLOT.get()
+    if slot is None:
+        yield
+        return
+    slot.wait()
+    try:
+        yield
+    finally:
+        await slot.go_on()
 
 
 class KeyedQueue:
@@ -14,7 +73,7 @@ class KeyedQueue:
     Args:
         run: one pass; returns the seconds after which the key wants another look, or None. It handles its
             own errors: one that escapes ends the queue, and with it the process.
-        concurrency: passes of different keys at once.
+        concurrency: passes of different keys at once, but for those that wait `aside`.
     """
 
     def __init__(self, run: Pass, concurrency: int) -> None:
@@ -57,7 +116,9 @@ class KeyedQueue:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), after)
             event.clear()
-            async with self._slots:
+            slot = _Slot(self._slots)
+            _SLOT.set(slot)
+            async with slot:
                 after = await self._run(key)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -48,6 +48,7 @@ class Engine:
             await self._queue.serve()
         finally:
             self._poll.stop()
+            await self._context.data_keys.close()
 
     # One pass -----------------------------------------------------------------------------------------
 
@@ -197,8 +198,7 @@ class Engine:
                 return
             now, jitter = self._context.clock.monotonic(), self._context.jitter()
             scope.say(patch.meta.uid, patch.says, now, jitter)
-            if patch.announce is not None:
-                text = patch.announce
+            for text in patch.announce:
                 await self._context.store.announce(patch.kind, patch.meta, text.reason, text.message)
 
         found = conditions.patches(view, self._context.now_text())

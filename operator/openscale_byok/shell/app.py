@@ -18,6 +18,7 @@ from openscale_byok.ports import Listing
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, OpenScaleInstance
 from openscale_byok.shell.handlers import serve
+from openscale_byok.shell.key_log import KeyLog
 from openscale_byok.shell.settings import Settings
 
 
@@ -58,7 +59,9 @@ async def run(settings: Settings) -> None:
         directory = RootKeyDirectory(
             session, Iam(session, settings.iam_url), cluster, cluster, settings.policy(), global_key=key
         )
-        context = Context(cluster, cluster, directory, clock, DataKeys(clock), settings.tuning())
+        observers = (KeyLog(),)
+        data_keys = DataKeys(clock, observers)
+        context = Context(cluster, cluster, directory, clock, data_keys, settings.tuning(), observers)
         engine = Engine(context)
         for instance in instances.items:
             engine.world.know(instance)

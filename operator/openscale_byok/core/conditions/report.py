@@ -10,7 +10,7 @@ from openscale_byok.core.conditions.instances import of_instance
 from openscale_byok.core.conditions.sealables import of_sealable
 from openscale_byok.core.findings import count, stuck_digest
 from openscale_byok.core.view import View
-from openscale_byok.reasons import TABLE
+from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import GLOBAL, Condition, Meta, RootKeyBinding
 
 
@@ -21,7 +21,7 @@ class StatusPatch:
     kind: str
     meta: Meta
     status: Mapping[str, Any]
-    announce: Wanted | None
+    announce: tuple[Wanted, ...]
     says: tuple[object, ...]
     """All that it says, whatever was there before."""
 
@@ -107,12 +107,23 @@ def _patch(
     if conditions is None and not extra and observed == meta.generation:
         return
     status = dict(extra) | ({"conditions": conditions} if conditions is not None else {})
-    was = {old.type: old.reason for old in existing}
-    loud = (
+    says = (meta.generation, wanted, *map(str, fields.values()))
+    news = _news({old.type: old.reason for old in existing}, wanted)
+    yield StatusPatch(kind, meta, status | {"observedGeneration": meta.generation}, news, says)
+
+
+def _news(was: Mapping[str, str], wanted: tuple[Wanted, ...]) -> tuple[Wanted, ...]:
+    """What a person should hear of: the first new trouble, and a root key that is active again after trouble."""
+    fresh = [
         want
         for type_ in ("Ready", "KeyUsable")
         for want in wanted
-        if want.type == type_ and was.get(type_) != want.reason.value and TABLE[want.reason].event == "Warning"
-    )
-    says = (meta.generation, wanted, *map(str, fields.values()))
-    yield StatusPatch(kind, meta, status | {"observedGeneration": meta.generation}, next(loud, None), says)
+        if want.type == type_ and was.get(type_) != want.reason.value
+    ]
+    loud = [want for want in fresh if TABLE[want.reason].event == "Warning"]
+    back = [want for want in fresh if want.reason is Reason.KEY_ACTIVE and _trouble(was.get(want.type, ""))]
+    return (*loud[:1], *back)
+
+
+def _trouble(reason: str) -> bool:
+    return reason in Reason.__members__.values() and TABLE[Reason(reason)].event == "Warning"
