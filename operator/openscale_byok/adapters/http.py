@@ -9,8 +9,13 @@ import aiohttp
 from openscale_byok.errors import Unavailable
 from openscale_byok.reasons import Reason
 
-TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
+"""IBM answers within a second. Longer than this is an outage, and whoever waits could serve from memory instead."""
 MAX_BODY = 1 << 20
+MAX_RETRY_AFTER = 300.0
+"""Nobody may silence us for longer than this: while we ask nothing, a revocation goes unnoticed."""
+TO_ONE_HOST = 100
+"""Connections at once. There is no bound over all hosts: one that hangs must not take another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,11 @@ class Answer:
 def open_session() -> aiohttp.ClientSession:
     """A session that takes nothing from the environment: no proxy, no netrc, no cookies."""
     return aiohttp.ClientSession(
-        timeout=TIMEOUT, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), raise_for_status=False
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=TO_ONE_HOST),
+        timeout=TIMEOUT,
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        raise_for_status=False,
     )
 
 
@@ -82,6 +91,6 @@ def _host(url: str) -> str:
 
 def _seconds(text: str | None) -> float | None:
     try:
-        return None if text is None else max(0.0, float(text))
+        return None if text is None else min(MAX_RETRY_AFTER, max(0.0, float(text)))
     except ValueError:
         return None

@@ -17,6 +17,8 @@ from openscale_byok.reasons import Reason
 
 FRESH_FRACTION = 0.8
 """A token is renewed once this part of its life is over, as IBM's own SDK does."""
+RENEWAL_RETRY_SECONDS = 10.0
+"""How soon a failed renewal is tried again, while the token at hand is still good."""
 
 Form = Mapping[str, str]
 
@@ -42,7 +44,7 @@ def trusted_profile_form(cr_token: str, profile_id: str) -> Form:
 @dataclass(slots=True)
 class _Kept:
     token: str = field(repr=False)
-    fresh_until: float
+    renew: float
     expires: float
 
 
@@ -54,10 +56,13 @@ class Iam:
         self._url = f"{url.rstrip('/')}/identity/token"
         self._now = now
         self._kept: dict[str, _Kept] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._flights: dict[str, asyncio.Task[str]] = {}
 
     async def token(self, form: Callable[[], Awaitable[Form]], who: str, cure: str, *, fresh: bool = False) -> str:
-        """An access token.
+        """An access token: the one at hand, renewed beside once most of its life is over; else the answer of IAM.
+
+        However many wait, IAM is asked once, and its failure is everybody's: were each to wait for a timeout
+        of its own, an IAM that hangs would hold them up one after the other.
 
         Args:
             form: reads the credentials; called only when a token must be asked for.
@@ -70,21 +75,36 @@ class Iam:
             Unavailable: no answer.
         """
         at = hashlib.sha256(who.encode()).hexdigest()
-        async with self._locks.setdefault(at, asyncio.Lock()):
-            kept = self._kept.get(at)
-            if kept is not None and not fresh and self._now() < kept.fresh_until:
-                return kept.token
-            try:
-                kept = await self._ask(await form(), cure)
-            except Unavailable:
-                if kept is not None and not fresh and self._now() < kept.expires:
-                    return kept.token  # IAM is away, and this one is still good
-                raise
-            except Refused:
-                self._kept.pop(at, None)
-                raise
-            self._kept[at] = kept
-            return kept.token
+        kept = self._kept.get(at)
+        if kept is None or fresh or self._now() >= kept.expires:
+            return await asyncio.shield(self._flight(at, form, cure))
+        if self._now() >= kept.renew:
+            self._flight(at, form, cure)
+        return kept.token
+
+    def _flight(self, at: str, form: Callable[[], Awaitable[Form]], cure: str) -> asyncio.Task[str]:
+        flight = self._flights.get(at)
+        if flight is None:
+            flight = self._flights[at] = asyncio.create_task(self._fetch(at, form, cure))
+            flight.add_done_callback(lambda done: self._landed(at, done))
+        return flight
+
+    def _landed(self, at: str, flight: asyncio.Task[str]) -> None:
+        del self._flights[at]
+        if not flight.cancelled():
+            flight.exception()  # of a renewal nobody else asks
+
+    async def _fetch(self, at: str, form: Callable[[], Awaitable[Form]], cure: str) -> str:
+        try:
+            kept = self._kept[at] = await self._ask(await form(), cure)
+        except Unavailable as error:
+            if at in self._kept:  # IAM is away, and this one is still good
+                self._kept[at].renew = self._now() + max(RENEWAL_RETRY_SECONDS, error.retry_after or 0.0)
+            raise
+        except Refused:
+            self._kept.pop(at, None)
+            raise
+        return kept.token
 
     async def _ask(self, form: Form, cure: str) -> _Kept:
         answer = await exchange(

@@ -14,7 +14,9 @@ from urllib.parse import quote
 import aiohttp
 
 from openscale_byok.adapters.http import Answer, exchange
+from openscale_byok.core.conditions import key_usable
 from openscale_byok.core.key_state import KeyLook, KeyState
+from openscale_byok.core.view import KeyStanding
 from openscale_byok.crypto.data_key import KEY_BYTES, DataKey
 from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.ports import Aad, WrappedKey
@@ -126,15 +128,11 @@ class KeyProtectKey:
 
 def by_state(look: KeyLook, action: str) -> Refused | Unavailable:
     """Why a key in this state refuses an action."""
-    reasons = {
-        KeyState.SUSPENDED: (Reason.KEY_DISABLED, "the root key is disabled; enable it in Key Protect"),
-        KeyState.DEACTIVATED: (Reason.KEY_EXPIRED, "the root key expired: it wraps no new data key"),
-        KeyState.DESTROYED: (Reason.KEY_DESTROYED, "the root key was deleted; restore it in Key Protect"),
-    }
-    if look.state in reasons:
-        return Refused(*reasons[look.state])
-    # Active by now: it changed between the two calls.
-    return Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, f"Key Protect refused to {action} with a key that is active")
+    if look.state is KeyState.ACTIVE:  # by now: it changed between the two calls
+        text = f"Key Protect refused to {action} with a key that is active"
+        return Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, text)
+    said = key_usable(KeyStanding(look))
+    return Refused(said.reason, said.message)
 
 
 def _data_key(body: Any) -> DataKey:  # noqa: ANN401 -- JSON
