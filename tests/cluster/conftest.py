@@ -4,6 +4,7 @@ At a team's end its namespace is deleted in whatever state the test left it, and
 of them must be gone: a namespace never hangs.
 """
 
+import json
 from collections.abc import Iterator
 from itertools import count
 
@@ -12,6 +13,7 @@ import pytest
 from local_cluster import Cluster
 from openscale_byok.resources import KINDS
 from stage.scene import Scene, raise_scene
+from stage.strangers import Strangers, strangers
 from stage.team import Team, Vault
 
 POLL_SECONDS = 0.25
@@ -26,10 +28,19 @@ def vault() -> Vault:
 
 
 @pytest.fixture(scope="session")
-def scene(crds: Cluster, vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Strangers]:
+    """Endpoints that a binding may name, and that are not Key Protect."""
+    with strangers(tmp_path_factory.mktemp("strangers")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def scene(
+    crds: Cluster, vault: Vault, stranger: Strangers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
     """Everything that runs, without PostgreSQL. At its end: no secret in the log, no namespace that hangs."""
     settings = {"KEY_POLL_SECONDS": str(POLL_SECONDS), "SOURCE_REFRESH_SECONDS": str(SOURCE_REFRESH_SECONDS)}
-    settings |= {"TRUSTED_PROFILES": "true"}
+    settings |= {"TRUSTED_PROFILES": "true", "ALLOWED_ENDPOINTS": json.dumps([*stranger.urls.values()])}
     values = {"trustedProfiles": {"enabled": True}}
     folder = tmp_path_factory.mktemp("s")
     with raise_scene(cluster=crds, folder=folder, postgres=False, settings=settings, values=values) as raised:

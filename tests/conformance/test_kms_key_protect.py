@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -10,7 +10,9 @@ import pytest
 
 from conformance.kms import AAD, Harness, KmsConformance, refusal
 from key_protect_emulator.control import Emulator
-from openscale_byok.adapters.iam import Iam
+from openscale_byok.adapters import http
+from openscale_byok.adapters.http import MAX_RETRY_AFTER
+from openscale_byok.adapters.iam import FRESH_FRACTION, RENEWAL_RETRY_SECONDS, Iam, api_key_form
 from openscale_byok.adapters.key_protect import KeyProtectKey
 from openscale_byok.adapters.root_keys import Policy, RootKeyDirectory
 from openscale_byok.core.key_state import KeyState
@@ -265,6 +267,100 @@ async def test_iam_in_trouble(customer: Customer, emulator: Emulator, crn: str, 
     emulator.fault("iam.token", status=200, body=json.dumps({"access": MARKER}))
     error = await unavailable(fresh.unwrap(wrapped, AAD), Reason.IAM_UNAVAILABLE)
     assert MARKER not in repr(error)
+
+
+async def test_a_wait_that_is_asked_for_has_an_end(customer: Customer, emulator: Emulator, crn: str) -> None:
+    """Nobody can silence us for a week: while nothing is asked, a revocation goes unnoticed."""
+    for asked, kept in (("604800", MAX_RETRY_AFTER), ("inf", MAX_RETRY_AFTER), ("nan", 0.0), ("-1", 0.0), ("2", 2.0)):
+        emulator.clear_faults()
+        emulator.fault("metadata", status=429, retry_after=asked)
+        error = await unavailable(customer.kms(crn).look())
+        assert error.retry_after == kept, asked
+    emulator.clear_faults()
+    emulator.fault("metadata", status=429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")
+    assert (await unavailable(customer.kms(crn).look())).retry_after is None
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_iam_is_asked_once_for_all_who_wait(
+    customer: Customer, emulator: Emulator, crn: str, wrapped: str, status: int
+) -> None:
+    """One request, whose token or failure is everybody's: an IAM that hangs costs one time-out, not one for each."""
+    fresh = Customer(emulator, customer.session, customer.service_id, customer.secrets)
+    before = emulator.counts().get("iam.token", 0)
+    if status != 200:
+        emulator.fault("iam.token", status=status)
+    kms = [fresh.kms(crn) for _ in range(20)]
+    found = await asyncio.gather(*(one.unwrap(wrapped, AAD) for one in kms), return_exceptions=True)
+    assert emulator.counts()["iam.token"] - before == 1
+    if status != 200:
+        assert {error.reason for error in found if isinstance(error, Unavailable)} == {Reason.IAM_UNAVAILABLE}
+        assert len({id(error) for error in found}) == 1
+
+
+async def test_a_token_is_renewed_beside(customer: Customer, emulator: Emulator) -> None:
+    """Most of its life over: it serves on while IAM is asked once; away, IAM is asked again later; refused, it ends."""
+    seconds = 0.0
+    iam = Iam(customer.session, emulator.iam_url, now=lambda: seconds)
+
+    async def form() -> Mapping[str, str]:
+        return api_key_form(customer.secrets.api_key)
+
+    async def token() -> str:
+        found = await iam.token(form, "who", "cure")
+        await asyncio.gather(*iam._flights.values(), return_exceptions=True)
+        return found
+
+    first, before = await token(), emulator.counts()["iam.token"]
+    emulator.fault("iam.token", status=503)
+    seconds = 3_600 * FRESH_FRACTION
+    assert [await token() for _ in range(5)] == [first] * 5
+    assert emulator.counts()["iam.token"] - before == 1, "not at every use"
+    seconds += RENEWAL_RETRY_SECONDS
+    assert await token() == first
+    assert emulator.counts()["iam.token"] - before == 2
+    emulator.clear_faults()
+    seconds += RENEWAL_RETRY_SECONDS
+    emulator.advance(1)  # tokens of one second are alike
+    assert await token() == first, "renewed beside"
+    second = await token()
+    assert second != first
+    assert emulator.counts()["iam.token"] - before == 3
+    emulator.delete_api_key(customer.secrets.api_key)
+    seconds += 3_600 * FRESH_FRACTION
+    assert await token() == second
+    with pytest.raises(Refused):
+        await token()
+
+
+async def test_a_host_that_hangs_takes_no_connection_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many calls as may be to one host hang: another host is answered all the same."""
+    monkeypatch.setattr(http, "TO_ONE_HOST", 3)
+    hanging = asyncio.Semaphore(0)
+    body = json.dumps({"resources": [{"state": 1, "keyVersion": {"id": "v1"}}]}).encode()
+    over = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hanging.release()
+        await over.wait()
+        writer.close()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    async with _server(hang) as one, _server(answer) as other, http.open_session() as session:
+        calls = [asyncio.ensure_future(_bare(session, one).look()) for _ in range(5)]
+        for _ in range(3):
+            await hanging.acquire()
+        assert hanging.locked(), "the others wait for a connection to their own host"
+        assert (await _bare(session, other).look()).version == "v1"
+        over.set()
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
 
 
 async def test_a_redirect_is_not_followed() -> None:

@@ -1,0 +1,141 @@
+"""The key-state poll on a loop whose time is set by hand: when it looks, and whom it tells."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from openscale_byok.core.key_state import KeyLook, KeyState
+from openscale_byok.engine.context import Context, Tuning
+from openscale_byok.engine.data_keys import DataKeys
+from openscale_byok.engine.key_poll import KeyPoll
+from openscale_byok.engine.scope import Scope
+from openscale_byok.errors import ByokError, Refused, Unavailable
+from openscale_byok.ports import KeySeen
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import RootKeyBinding
+from sim.loop import LoopClock, VirtualLoop
+from sim.views import NEW, A, instance
+
+INTERVAL = 30.0
+ACTIVE = KeyLook(KeyState.ACTIVE, "1")
+DISABLED = KeyLook(KeyState.SUSPENDED, "1")
+NO = Refused(Reason.NOT_AUTHORIZED, "no", trace="a-correlation-id")
+AWAY = Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "away")
+BUSY = Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "busy", retry_after=120.0)
+
+
+class Stage:
+    """One binding, one root key that answers as it is told to, and a listener that makes mistakes."""
+
+    def __init__(self, jitter: float = 0.5) -> None:
+        self.loop, self.answer, self.looks = VirtualLoop(), ACTIVE, 0
+        self.seen: list[KeySeen] = []
+        clock = LoopClock(self.loop)
+        self.keys = DataKeys(clock)
+        tuning = Tuning(key_poll_seconds=INTERVAL)
+        context = Context(None, None, self, clock, self.keys, tuning, (self,), lambda: jitter)
+        self.poll = KeyPoll(context, lambda _: None)
+        raw = {"metadata": {"name": "a", "namespace": "n", "uid": "uid-a", "resourceVersion": "1", "generation": 1}}
+        raw["spec"] = {"instanceRef": {"name": "prod"}, "rootKey": {"crn": A}, "dataKeyCacheSeconds": 100}
+        self.scope = Scope(("n", "prod"), instance=instance(), bindings={"a": RootKeyBinding.of(raw)})
+
+    def customer(self, *_):
+        return self
+
+    async def look(self) -> KeyLook:
+        self.looks += 1
+        if isinstance(self.answer, ByokError):
+            raise self.answer
+        return self.answer
+
+    def key_seen(self, seen: KeySeen) -> None:
+        self.seen.append(seen)
+        raise LookupError("a bug of a listener")
+
+    def begin(self) -> None:
+        self.loop.call_soon(self.poll.follow, self.scope)
+        self.loop.run_ready()
+
+    def next(self) -> float:
+        """Seconds until the next look, which then is made."""
+        timer = self.loop.next_timer()
+        assert timer is not None
+        waited = timer - self.loop.time()
+        self.loop.jump(timer)
+        self.loop.run_ready()
+        return waited
+
+
+@pytest.fixture
+def staged() -> Iterator[list[Stage]]:
+    """Whatever a test begins ends with it."""
+    made: list[Stage] = []
+    yield made
+    for stage in made:
+        stage.poll.stop()
+        stage.loop.run_ready()
+        stage.loop.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "jitter", "pauses"),
+    [
+        (ACTIVE, 0.0, [27.0] * 3),
+        (ACTIVE, 0.5, [30.0] * 3),
+        (ACTIVE, 1.0, [33.0] * 3),
+        (NO, 0.5, [30.0] * 3),
+        (AWAY, 0.5, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]),
+        (BUSY, 0.5, [120.0] * 3),
+    ],
+    ids=["0.9", "1.0", "1.1", "refused", "away", "Retry-After"],
+)
+def test_when_it_looks_again(staged, answer, jitter, pauses):
+    """Once an interval, spread by a tenth; sooner after no answer, ever later; never before it is asked to."""
+    stage = Stage(jitter)
+    staged.append(stage)
+    stage.answer = answer
+    stage.begin()
+    assert stage.looks == 1, "the first look is at once"
+    assert [stage.next() for _ in pauses] == pytest.approx(pauses)
+    assert stage.looks == len(pauses) + 1
+
+
+def test_what_its_listeners_are_told(staged):
+    """Every look, with state, reason and whether that is news; their mistakes end no poll."""
+    stage = Stage()
+    staged.append(stage)
+    stage.begin()
+    for stage.answer in (ACTIVE, DISABLED, DISABLED, NO, AWAY, ACTIVE, AWAY):
+        stage.next()
+    told = [(s.state, s.reason, s.usable, s.changed, s.trace) for s in stage.seen]
+    assert told == [
+        ("Active", Reason.KEY_ACTIVE, "True", True, ""),
+        ("Active", Reason.KEY_ACTIVE, "True", False, ""),
+        ("Suspended", Reason.KEY_DISABLED, "False", True, ""),
+        ("Suspended", Reason.KEY_DISABLED, "False", False, ""),
+        ("Unknown", Reason.NOT_AUTHORIZED, "False", True, "a-correlation-id"),
+        ("Unknown", Reason.NOT_AUTHORIZED, "False", False, "a-correlation-id"),
+        ("Active", Reason.KEY_ACTIVE, "True", True, ""),
+        ("Active", Reason.KEY_PROTECT_UNAVAILABLE, "Unknown", True, ""),
+    ]
+    assert {(s.namespace, s.binding, s.uid, s.root_key) for s in stage.seen} == {("n", "a", "uid-a", A)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [(ACTIVE, True), (AWAY, True), (DISABLED, False), (NO, False)],
+    ids=["usable", "away", "disabled", "refused"],
+)
+def test_a_clear_no_drops_and_no_answer_does_not(staged, answer, left):
+    """At the look itself, without waiting for anything; without an answer the limit of the binding decides."""
+    stage = Stage()
+    staged.append(stage)
+    stage.begin()
+    stage.keys.put("uid-a", NEW)
+    stage.answer = answer
+    stage.next()
+    assert ("uid-a", NEW.id) in stage.keys._entries if left else not stage.keys._entries
+    stage.answer = AWAY
+    while stage.loop.time() < 140.0:
+        stage.next()
+    assert not stage.keys._entries, "past its limit it leaves the memory, unasked"
