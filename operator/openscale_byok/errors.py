@@ -36,10 +36,11 @@ class Unavailable(ByokError):
 
     Args:
         retry_after: seconds that the other side asked us to wait, where it did.
+        trace: as above.
     """
 
-    def __init__(self, reason: Reason, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(reason, message)
+    def __init__(self, reason: Reason, message: str, *, retry_after: float | None = None, trace: str = "") -> None:
+        super().__init__(reason, message, trace=trace)
         self.retry_after = retry_after
 
 

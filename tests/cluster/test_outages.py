@@ -1,110 +1,11 @@
-"""Key Protect, IAM or the operator go away at the worst moment: bounded calls, nothing lost, recovery by itself."""
+"""The operator goes away at the worst moment: nothing lost, and it takes up where it was."""
 
 import random
 import signal
 import time
-from typing import Any
-
-import pytest
 
 from stage import manifests
 from stage.team import Team
-
-HTML = {"status": 200, "body": "<html><body>cnry-proxy</body></html>", "content_type": "text/html"}
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [{"drop": True}, {"status": 503}, {"status": 429, "retry_after": 3}, HTML, {"drop": True, "after": True}],
-    ids=["dropped", "503", "429", "HTML", "answer-lost"],
-)
-def test_key_protect_away_at_mint(team: Team, fault: dict[str, Any]) -> None:
-    """Reconciling with the reason, few calls, no data key half recorded; it comes back and all is sealed."""
-    (key,) = team.root_keys()
-    team.instance()
-    team.scene.emulator.fault("wrap", key=key, **fault)
-    team.bind("a", key)
-    team.marts("one")
-    found = team.until_reason("OpenScaleInstance", "prod", "KeyProtectUnavailable")
-    assert found["status"] in ("False", "Unknown")
-    assert team.condition("OpenScaleInstance", "prod", "Reconciling")["status"] == "True"
-    team.until_reason("RootKeyBinding", "a", "KeyProtectUnavailable")
-    team.until_reason("DataMart", "one", "KeyProtectUnavailable")
-    team.until_settled()
-    with team.counted() as tally:
-        team.polled(6)
-    assert not tally.writes, "it is said once, not at every try"
-    assert tally.key_protect["wrap"] <= 3, "tries get rarer"
-    assert "properties" not in team.get("OpenScaleInstance", "prod")["status"]
-    team.scene.emulator.clear_faults()
-    team.until_protected(key)
-    team.until_ready("one")
-    team.prove(key)
-
-
-def test_key_protect_away_while_settled(team: Team) -> None:
-    """Unreachable is said once, costs no loop, and stops neither re-opening nor sealing from the cache."""
-    (key,) = team.root_keys()
-    team.instance()
-    team.bind("a", key)
-    team.until_protected(key)
-    team.marts("one", handover=True)
-    team.until_ready("one")
-    team.scene.emulator.fault("*", key=key, status=503)
-    team.until_reason("RootKeyBinding", "a", "KeyProtectUnavailable")
-    assert team.condition("RootKeyBinding", "a", "KeyUsable")["status"] == "Unknown"
-    team.marts("two", handover=True)
-    team.until_ready("two")
-    team.until_settled()
-    team.nothing_written(6)
-    team.scene.emulator.clear_faults()
-    team.until_ready("a", kind="RootKeyBinding", seconds=90)
-    team.prove(key)
-
-
-@pytest.mark.parametrize("fault", [{"drop": True}, {"status": 500}, HTML], ids=["dropped", "500", "HTML"])
-def test_iam_away(team: Team, fault: dict[str, Any]) -> None:
-    """No token: IAMUnavailable, Reconciling, and it recovers by itself."""
-    (key,) = team.root_keys()
-    team.instance()
-    team.marts("one")
-    team.until_ready("one")
-    team.scene.emulator.fault("iam.token", **fault)
-    team.bind("a", key)
-    found = team.until_reason("RootKeyBinding", "a", "IAMUnavailable")
-    assert found["status"] == "Unknown"
-    assert team.condition("RootKeyBinding", "a", "Reconciling")["status"] == "True"
-    team.until_settled()
-    team.nothing_written()
-    team.scene.emulator.clear_faults()
-    team.until_protected(key)
-    team.prove(key)
-
-
-def test_key_protect_away_in_the_middle_of_a_change_of_root_key(team: Team) -> None:
-    """The old root key cannot be reached while everything leaves it: nothing is stuck, nothing lost; it goes on."""
-    key_a, key_b = team.root_keys(2)
-    team.instance()
-    team.bind("a", key_a)
-    team.until_protected(key_a)
-    team.marts("one", "two", handover=True)
-    team.until_ready("one", "two")
-    team.scene.operator.kill()
-    team.scene.emulator.fault("unwrap", key=key_a, status=503)
-    team.bind("b", key_b)
-    team.delete("RootKeyBinding", "a")
-    team.scene.operator.start()
-    team.until_reason("OpenScaleInstance", "prod", "ReEncrypting")
-    team.until_settled()
-    with team.counted() as tally:
-        team.polled(8)
-    assert not tally.writes
-    assert tally.key_protect["unwrap"] <= 6
-    assert team.get("OpenScaleInstance", "prod")["status"]["secrets"]["stuck"] == 0
-    team.scene.emulator.clear_faults()
-    team.until_protected(key_b, seconds=90)
-    team.until_gone("RootKeyBinding", "a")
-    team.prove(key_b)
 
 
 def test_the_operator_is_killed_again_and_again_while_everything_moves(team: Team) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from openscale_byok.core.key_state import KeyState
 from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
 from sim.operator import Operator
 from sim.world import CRNS, INSTANCE, NAMESPACE, World
@@ -94,3 +95,25 @@ def test_other_credentials_use_nothing_that_the_former_ones_unwrapped(world: Wor
     world.root_key("A").away = False
     world.wait(300)
     assert told(world.cluster.get(DataMart.KIND, NAMESPACE, "c")) == ("True", "Sealed")
+
+
+@pytest.mark.parametrize("marts", [0, 1])
+@pytest.mark.parametrize("state", ["Active", "Suspended", "refused", "away"])
+def test_a_restart_says_nothing_again(world: World, state: str, marts: int) -> None:
+    """What the statuses say of a root key stays until the new process has looked at it for itself."""
+    world.create_instance()
+    world.bind("x", "A")
+    if marts:
+        world.give("a", handover=True)
+        world.create_mart("a")
+    first = world.start()
+    world.settle()
+    key = world.root_key("A")
+    key.refused, key.away = state == "refused", state == "away"
+    key.state = KeyState.SUSPENDED if state == "Suspended" else KeyState.ACTIVE
+    world.settle()
+    first.crash()
+    before = world.cluster.writes
+    world.start()
+    world.settle()
+    assert world.cluster.writes == before, world.binding("x")["status"]

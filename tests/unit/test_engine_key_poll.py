@@ -121,6 +121,20 @@ def test_what_its_listeners_are_told(staged):
     assert {(s.namespace, s.binding, s.uid, s.root_key) for s in stage.seen} == {("n", "a", "uid-a", A)}
 
 
+def test_an_outage_is_said_once(staged):
+    """A gateway that answers something else at each try is one outage; another reason, or an end of it, is news."""
+    stage = Stage()
+    staged.append(stage)
+    stage.begin()
+    outage = [Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, f"answers {status}") for status in (502, 503, 504, 502)]
+    messages = []
+    for stage.answer in (*outage, Unavailable(Reason.IAM_UNAVAILABLE, "answers 500"), ACTIVE):
+        stage.next()
+        messages.append(str(stage.scope.keys["uid-a"].trouble))
+    assert [seen.changed for seen in stage.seen] == [True, True, False, False, False, True, True]
+    assert messages == ["answers 502"] * 4 + ["answers 500", "None"]
+
+
 @pytest.mark.parametrize(
     ("answer", "left"),
     [(ACTIVE, True), (AWAY, True), (DISABLED, False), (NO, False)],

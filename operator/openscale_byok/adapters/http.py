@@ -60,8 +60,11 @@ async def exchange(
             raw = await _read(answer)
             status, headers = answer.status, answer.headers
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        text = f"{_host(url)} cannot be reached ({type(error).__name__})"
-        raise Unavailable(unreachable, text) from None
+        # How exactly a connection fails differs from try to try: that is for the log, where it is not news each time.
+        text = f"{_host(url)} cannot be reached"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            text = f"{_host(url)} shows a certificate that this operator does not trust"
+        raise Unavailable(unreachable, text, trace=type(error).__name__) from None
     retry_after = _seconds(headers.get("Retry-After"))
     if len(raw) > MAX_BODY or status >= 500 or status == 429 or 300 <= status < 400:
         raise Unavailable(unreachable, f"{_host(url)} answers {status}", retry_after=retry_after)

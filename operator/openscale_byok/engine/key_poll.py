@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from openscale_byok.core.conditions import key_usable
-from openscale_byok.core.view import KeyStanding
+from openscale_byok.core.view import UNCHECKED, KeyStanding
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.scope import Key, Scope, backoff
 from openscale_byok.errors import ByokError, Refused, Unavailable
@@ -50,6 +50,10 @@ class KeyPoll:
             key = _key(binding, credentials)
             if self._of.get(uid) == key:
                 continue
+            if uid in self._of:
+                # What other credentials were told, and gave, says nothing of these.
+                scope.keys[uid] = UNCHECKED
+                self._context.data_keys.drop(uid)
             self._leave(uid)
             self._join(key, binding, credentials, scope)
 
@@ -64,9 +68,6 @@ class KeyPoll:
 
     def _join(self, key: PollKey, binding: RootKeyBinding, credentials: Credentials | None, scope: Scope) -> None:
         poll = self._polls.get(key)
-        # What other credentials were told, and gave, says nothing of these.
-        scope.keys.pop(binding.metadata.uid, None)
-        self._context.data_keys.drop(binding.metadata.uid)
         if poll is None:
             poll = self._polls[key] = _Poll(binding, credentials)
             poll.task = asyncio.create_task(self._serve(poll), name=f"key poll {binding.metadata.name}")
@@ -117,8 +118,10 @@ class KeyPoll:
         before = scope.keys.get(uid)
         if isinstance(found.trouble, Unavailable):
             if before is not None:
-                # A clear no holds until a good look: losing sight of Key Protect does not take it back.
-                found = before if isinstance(before.trouble, Refused) else replace(before, trouble=found.trouble)
+                # A clear no holds until a good look: losing sight of Key Protect does not take it back. And an
+                # outage that looks a little different each time is said once.
+                stays = isinstance(before.trouble, Refused) or _same_outage(before.trouble, found.trouble)
+                found = before if stays else replace(before, trouble=found.trouble)
             self._expire(uid, scope)
         scope.keys[uid] = found
         if found.refused:
@@ -157,6 +160,10 @@ class KeyPoll:
 
 def _named(uid: str, scope: Scope) -> RootKeyBinding | None:
     return next((b for b in scope.bindings.values() if b.metadata.uid == uid), None)
+
+
+def _same_outage(before: ByokError | None, after: Unavailable) -> bool:
+    return isinstance(before, Unavailable) and before.reason is after.reason
 
 
 def _said(standing: KeyStanding) -> tuple[object, ...]:

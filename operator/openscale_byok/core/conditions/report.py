@@ -9,9 +9,9 @@ from openscale_byok.core.conditions.bindings import of_binding
 from openscale_byok.core.conditions.instances import of_instance
 from openscale_byok.core.conditions.sealables import of_sealable
 from openscale_byok.core.findings import count, stuck_digest
-from openscale_byok.core.view import View
+from openscale_byok.core.view import View, choose
 from openscale_byok.reasons import TABLE, Reason
-from openscale_byok.resources import GLOBAL, Condition, Meta, RootKeyBinding
+from openscale_byok.resources import GLOBAL, Condition, Meta, OpenScaleInstance, RootKeyBinding
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,11 @@ def patches(view: View, now: str) -> Iterator[StatusPatch]:
 
 
 def _patches(view: View, now: str) -> Iterator[StatusPatch]:
-    if view.instance is not None:
+    if view.instance is not None and not _unlooked(view, view.instance, choose(view).binding):
         yield from _instance_patch(view, now)
     for binding in view.bindings:
-        yield from _binding_patch(view, binding, now)
+        if not _unlooked(view, binding, binding):
+            yield from _binding_patch(view, binding, now)
     for sealable, standing in view.standings:
         wanted = of_sealable(view, sealable, standing)
         if wanted is not None:
@@ -49,6 +50,17 @@ def _patches(view: View, now: str) -> Iterator[StatusPatch]:
                 wanted,
                 now,
             )
+
+
+def _unlooked(view: View, thing: OpenScaleInstance | RootKeyBinding, binding: RootKeyBinding | None) -> bool:
+    """Whether its status tells of a root key that this process has not looked at yet.
+
+    It stays as it is until then, a moment after a start: else every restart would say that nothing is known, and
+    then all of it again.
+    """
+    status, known = thing.status, binding is None or binding.metadata.uid in view.keys
+    told_now = status.observed_generation == thing.metadata.generation
+    return not known and told_now and any(found.type == "KeyUsable" for found in status.conditions)
 
 
 def unreported(view: View) -> bool:
