@@ -71,6 +71,7 @@ def test_a_binding_waits_for_its_instance_and_its_api_key(team: Team) -> None:
         assert "spec.instanceRef" in found["message"]
         assert team.condition(kind, name, "Reconciling")["status"] == "True"
         assert not team.condition(kind, name, "Stalled")
+    team.until_settled()
     team.nothing_written()
     team.instance()
     found = team.until_reason("RootKeyBinding", "a", "SecretNotFound")

@@ -141,9 +141,11 @@ class KeyPoll:
 
     def _tell(self, uid: str, scope: Scope, root_key: str, found: KeyStanding, *, changed: bool) -> None:
         binding, said = _named(uid, scope), key_usable(found)
+        if binding is None:
+            return  # gone while the look was under way
         seen = KeySeen(
             namespace=scope.key[0],
-            binding=binding.metadata.name if binding is not None else "",
+            binding=binding.metadata.name,
             uid=uid,
             root_key=root_key,
             state=found.look.state.value if found.look is not None else "Unknown",
