@@ -86,10 +86,12 @@ class Context:
         standing = scope.keys.get(holder)
         if standing is not None and standing.refused:
             self.data_keys.drop(holder)
-            raise refusal(scope, binding)
+            # Kept, and raised at each use: without this its traceback would grow each time.
+            raise refusal(scope, binding).with_traceback(None)
         away = standing.trouble if standing is not None else None
         if isinstance(away, Unavailable) and not self.data_keys.serves(holder, key_id, limit):
-            raise away  # the poll says so already: no slot is held for a call that will not be answered
+            # The poll says so already: no slot is held for a call that will not be answered.
+            raise away.with_traceback(None)
         aad = aad_of(scope.instance)
         return await self.data_keys.get(holder, key_id, limit, lambda: kms.unwrap(wrapped, aad))
 
@@ -139,5 +141,6 @@ def refusal(scope: Scope, binding: RootKeyBinding | None) -> Refused:
     standing = scope.keys[binding.metadata.uid]
     if isinstance(standing.trouble, Refused):
         return standing.trouble
-    found = key_usable(standing)
+    # A clear no holds until a good look: that Key Protect cannot be reached since then is not the reason.
+    found = key_usable(replace(standing, trouble=None))
     return Refused(found.reason, found.message)

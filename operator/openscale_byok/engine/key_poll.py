@@ -6,11 +6,12 @@ must not stop mine, nor mine keep theirs alive.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from openscale_byok.core.conditions import key_usable
+from openscale_byok.core.key_state import KeyLook
 from openscale_byok.core.view import UNCHECKED, KeyStanding
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.scope import Key, Scope, backoff
@@ -20,6 +21,12 @@ from openscale_byok.reasons import Reason
 from openscale_byok.resources import Credentials, RootKeyBinding
 
 EXPIRY_NOTICE = timedelta(days=30)
+LOOK_SECONDS = 60.0
+"""How long a look may take, with a token bought for it; then it is one without an answer."""
+JITTER = 0.1
+"""The part of the interval by which a look may come earlier or later."""
+LATE_SECONDS = 5.0
+"""What a busy process may add. A poll that runs is never later than this, whatever Key Protect does."""
 PollKey = tuple[str, str, str, str]
 
 
@@ -29,6 +36,7 @@ class _Poll:
     credentials: Credentials | None
     followers: dict[str, Scope] = field(default_factory=dict)  # by binding uid
     task: asyncio.Task[None] | None = None
+    ended: float = float("-inf")  # the last look, whatever came of it
 
 
 class KeyPoll:
@@ -56,6 +64,19 @@ class KeyPoll:
                 self._context.data_keys.drop(uid)
             self._leave(uid)
             self._join(key, binding, credentials, scope)
+
+    def watches(self, uid: str) -> bool:
+        """Whether a look at this binding's root key has ended as lately as it must have, if the poll runs.
+
+        One without an answer counts: that Key Protect cannot be reached was found then. What does not count is
+        that nobody looked, as in a process that was stopped for an hour and has just gone on.
+        """
+        key = self._of.get(uid)
+        poll = self._polls.get(key) if key is not None else None
+        if poll is None:
+            return False
+        latest = self._context.tuning.key_poll_seconds * (1 + JITTER) + LOOK_SECONDS + LATE_SECONDS
+        return self._context.clock.monotonic() - poll.ended <= latest
 
     def stop(self) -> None:
         """End every poll."""
@@ -93,7 +114,8 @@ class KeyPoll:
         tries, interval = 0, self._context.tuning.key_poll_seconds
         while True:
             trouble = await self._look(poll)
-            wait = interval * (0.9 + self._context.jitter() / 5)
+            poll.ended = self._context.clock.monotonic()
+            wait = interval * (1 - JITTER + 2 * JITTER * self._context.jitter())
             tries = tries + 1 if isinstance(trouble, Unavailable) else 0
             if isinstance(trouble, Unavailable):
                 wait = max(min(wait, backoff(tries, self._context.jitter())), trouble.retry_after or 0.0)
@@ -102,7 +124,7 @@ class KeyPoll:
     async def _look(self, poll: _Poll) -> ByokError | None:
         try:
             kms = self._context.root_keys.customer(poll.binding, poll.credentials)
-            look = await kms.look()
+            look = await _answered(kms.look())
             found = KeyStanding(look, expiring=look.expires_within(EXPIRY_NOTICE, self._context.clock.now()))
         except (Refused, Unavailable) as error:
             found = KeyStanding(trouble=error)
@@ -166,6 +188,16 @@ def _named(uid: str, scope: Scope) -> RootKeyBinding | None:
 
 def _same_outage(before: ByokError | None, after: Unavailable) -> bool:
     return isinstance(before, Unavailable) and before.reason is after.reason
+
+
+async def _answered(look: Awaitable[KeyLook]) -> KeyLook:
+    """A look's answer, in bounded time: a poll that waited for ever would leave a revocation unnoticed too."""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            return await look
+    except TimeoutError:
+        text = f"no answer about the root key within {LOOK_SECONDS:.0f} s"
+        raise Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, text) from None
 
 
 def _said(standing: KeyStanding) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from openscale_byok.core.view import View
 from openscale_byok.engine import key_steps
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.key_poll import KeyPoll
+from openscale_byok.engine.opening import Opened, Opening
 from openscale_byok.engine.queue import KeyedQueue
 from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, Scope, WentBack
 from openscale_byok.engine.seal_steps import SealSteps
@@ -33,10 +34,21 @@ class Engine:
         self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once)
         self.world = World(self._queue.wake)
         self._poll = KeyPoll(context, self._queue.wake)
+        self._opening = Opening(context, self.world, self._poll)
 
     def see(self, kind: str, raw: dict[str, Any], *, gone: bool) -> None:
         """Take in an event of one of our kinds."""
         self.world.see(kind, raw, gone=gone)
+
+    async def open(self, kind: str, namespace: str, name: str) -> Opened:
+        """A sealed password, for a reader. Whether they may have it is for the caller to have asked.
+
+        Raises:
+            Refused: a clear no of the root key, or what is stored is not this object's for this endpoint.
+            Unavailable: not sealed yet, not looked at lately, or no answer and nothing young enough at hand.
+            Missing: there is no such object.
+        """
+        return await self._opening.open(kind, namespace, name)
 
     async def serve(self) -> None:
         """Work until cancelled.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from openscale_byok.core.sealable import Sealable
 from openscale_byok.engine.context import log
 from openscale_byok.engine.scope import Key, Scope
 from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
@@ -49,6 +50,17 @@ class World:
     def know(self, instance: OpenScaleInstance) -> None:
         """Know of an instance before the first event: who claims what must not depend on their order."""
         self.scope(instance.key).see_instance(instance)
+
+    def find(self, kind: str, namespace: str, name: str) -> tuple[Scope, Sealable] | None:
+        """A sealable by its name, and the scope that it is in.
+
+        It may be in two where it was made anew for another instance and the end of the former one was not heard
+        of yet: the newer one counts.
+        """
+        scopes = [scope for key, scope in self.scopes.items() if key[0] == namespace]
+        found = [(scope, scope.sealables[name]) for scope in scopes if name in scope.sealables]
+        named = [(scope, sealable) for scope, sealable in found if sealable.kind == kind]
+        return max(named, key=lambda each: each[1].meta.version, default=None)
 
     def rival(self, key: Key) -> str:
         """Who holds the service instance id of this instance before it: namespace/name, or nothing."""
