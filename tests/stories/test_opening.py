@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from openscale_byok.core.key_state import KeyState
-from openscale_byok.engine.key_poll import JITTER, LATE_SECONDS, LOOK_SECONDS
+from openscale_byok.engine.key_poll import LATE_SECONDS, LOOK_SECONDS
 from openscale_byok.engine.opening import Opened
 from openscale_byok.errors import ByokError, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
@@ -15,6 +15,8 @@ from sim.operator import Operator
 from sim.world import INSTANCE, NAMESPACE, TUNING, World
 
 POLL = TUNING.key_poll_seconds
+NEXT_LOOK = 1.1 * POLL
+"""The longest time to the next look: the interval is spread by a tenth."""
 LIMIT = 3_600.0  # dataKeyCacheSeconds where a binding says nothing else
 
 
@@ -114,7 +116,7 @@ def test_after_a_clear_no_nothing_opens(world: World, take, age) -> None:
     world.wait(age * LIMIT)
     assert told(world, operator) == password
     take(world)
-    world.wait(POLL * (1 + JITTER))
+    world.wait(NEXT_LOOK)
     asked = world.root_key("A").counts["unwrap"]
     assert {told(world, operator) for _ in range(5)} == {TAKEN[take]}
     assert world.root_key("A").counts["unwrap"] == asked, "a reader of what is refused costs no call"
@@ -122,7 +124,7 @@ def test_after_a_clear_no_nothing_opens(world: World, take, age) -> None:
     world.wait(3 * POLL)
     assert told(world, operator) == TAKEN[take], "that Key Protect is away now takes no refusal back"
     world.heal()
-    world.wait(POLL * (1 + JITTER))
+    world.wait(NEXT_LOOK)
     assert told(world, operator) == password
 
 
@@ -184,7 +186,7 @@ def test_unreachable_is_not_refused(world: World) -> None:
     assert given[-1] == Reason.KEY_PROTECT_UNAVAILABLE
     assert given == sorted(given, key=lambda found: found != password), "once it is over it stays over"
     world.heal()
-    world.wait(POLL * (1 + JITTER))
+    world.wait(NEXT_LOOK)
     assert told(world, operator) == password
 
 
@@ -206,7 +208,7 @@ def test_a_look_without_an_answer_ends(world: World) -> None:
     world.loop.jump(world.loop.time() + LOOK_SECONDS)
     assert look not in operator.process.pending
     assert outcome(_asked(world, operator)) == password
-    world.wait(POLL * (1 + JITTER))
+    world.wait(NEXT_LOOK)
     assert world.vault.counts["look"] > looks
 
 
@@ -216,13 +218,13 @@ def test_nobody_opens_while_nobody_looks(world: World) -> None:
     disable(world)
     asking = reader(world, operator)
     # The clock is ahead and nothing has run since: as after SIGCONT, where a reader may be served first.
-    world.loop._virtual += POLL * (1 + JITTER) + LOOK_SECONDS + LATE_SECONDS + 1
+    world.loop._virtual += NEXT_LOOK + LOOK_SECONDS + LATE_SECONDS + 1
     world.loop.run_ready()
     assert outcome(asking) == Reason.CHECKING_KEY
     world.run(operator)
     assert told(world, operator) == Reason.KEY_DISABLED
     world.heal()
-    world.wait(POLL * (1 + JITTER))
+    world.wait(NEXT_LOOK)
     assert told(world, operator) == password
 
 
@@ -243,7 +245,7 @@ def test_before_the_first_look_nothing_opens(world: World) -> None:
     world.run(operator)
     assert told(world, operator) == Reason.KEY_DISABLED
     world.heal()
-    world.wait(POLL * (1 + JITTER))
+    world.wait(NEXT_LOOK)
     assert told(world, operator) == password
 
 
@@ -437,7 +439,7 @@ def test_a_refusal_does_not_grow(world: World, wrong) -> None:
     """It is kept and said to every reader: what a thousand of them leave behind is no more than one does."""
     operator, _ = sealed(world)
     wrong(world)
-    world.wait(POLL * (1 + JITTER))
+    world.wait(NEXT_LOOK)
     told(world, operator)
     assert len({_depth(_asked(world, operator).exception()) for _ in range(20)}) == 1
 

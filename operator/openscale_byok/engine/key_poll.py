@@ -23,10 +23,8 @@ from openscale_byok.resources import Credentials, RootKeyBinding
 EXPIRY_NOTICE = timedelta(days=30)
 LOOK_SECONDS = 60.0
 """How long a look may take, with a token bought for it; then it is one without an answer."""
-JITTER = 0.1
-"""The part of the interval by which a look may come earlier or later."""
 LATE_SECONDS = 5.0
-"""What a busy process may add. A poll that runs is never later than this, whatever Key Protect does."""
+"""What a busy process may add. A poll that runs is never later than both, whatever Key Protect does."""
 PollKey = tuple[str, str, str, str]
 
 
@@ -36,7 +34,8 @@ class _Poll:
     credentials: Credentials | None
     followers: dict[str, Scope] = field(default_factory=dict)  # by binding uid
     task: asyncio.Task[None] | None = None
-    ended: float = float("-inf")  # the last look, whatever came of it
+    due: float = float("-inf")
+    """When the next look begins, by the last one that ended."""
 
 
 class KeyPoll:
@@ -66,17 +65,14 @@ class KeyPoll:
             self._join(key, binding, credentials, scope)
 
     def watches(self, uid: str) -> bool:
-        """Whether a look at this binding's root key has ended as lately as it must have, if the poll runs.
+        """Whether this binding's root key is looked at: the last look is no older than it is where the poll runs.
 
         One without an answer counts: that Key Protect cannot be reached was found then. What does not count is
         that nobody looked, as in a process that was stopped for an hour and has just gone on.
         """
         key = self._of.get(uid)
         poll = self._polls.get(key) if key is not None else None
-        if poll is None:
-            return False
-        latest = self._context.tuning.key_poll_seconds * (1 + JITTER) + LOOK_SECONDS + LATE_SECONDS
-        return self._context.clock.monotonic() - poll.ended <= latest
+        return poll is not None and self._context.clock.monotonic() <= poll.due + LOOK_SECONDS + LATE_SECONDS
 
     def stop(self) -> None:
         """End every poll."""
@@ -114,11 +110,11 @@ class KeyPoll:
         tries, interval = 0, self._context.tuning.key_poll_seconds
         while True:
             trouble = await self._look(poll)
-            poll.ended = self._context.clock.monotonic()
-            wait = interval * (1 - JITTER + 2 * JITTER * self._context.jitter())
+            wait = interval * (0.9 + self._context.jitter() / 5)
             tries = tries + 1 if isinstance(trouble, Unavailable) else 0
             if isinstance(trouble, Unavailable):
                 wait = max(min(wait, backoff(tries, self._context.jitter())), trouble.retry_after or 0.0)
+            poll.due = self._context.clock.monotonic() + wait
             await asyncio.sleep(wait)
 
     async def _look(self, poll: _Poll) -> ByokError | None:

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import resource
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from openscale_byok.adapters import global_key, http
@@ -34,8 +35,12 @@ class SystemClock:
         return time.monotonic()
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = serve) -> None:
     """Run the operator until SIGTERM or SIGINT.
+
+    Args:
+        settings: from the environment.
+        work: what is done with the engine; the operator feeds it with kopf's events.
 
     Raises:
         Refused: it must not start: a CRD is missing, or a version of the global key that is named somewhere.
@@ -66,7 +71,7 @@ async def run(settings: Settings) -> None:
         for instance in instances.items:
             engine.world.know(instance)
         log.info("started", namespace=settings.namespace, instances=len(instances.items), global_key=key.current[:8])
-        await serve(engine)
+        await work(engine)
 
 
 def global_versions(instances: Listing[OpenScaleInstance]) -> dict[str, str]:
