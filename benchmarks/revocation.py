@@ -1,0 +1,328 @@
+"""The revocation drill of `make bench`: the root key is taken away while readers open passwords through the engine.
+
+Measured from the moment when Key Protect (or IAM) has acknowledged it to the last opening that succeeded. The
+engine runs in this process, with the adapters that the operator has: a real API server, Key Protect's emulator
+over HTTP. Between two rounds everything is given back, and every reader must succeed again.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import math
+import os
+import random
+import sys
+import time
+import uuid
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+import results
+from openscale_byok.engine.reconciler import Engine
+from openscale_byok.errors import ByokError
+from openscale_byok.resources import KINDS, DataMart
+from openscale_byok.shell.settings import Settings
+from stage import manifests
+from stage.scene import NAMESPACE, Scene, raise_scene
+
+DRILL, API_KEY_SECRET = "drill", "key-protect"  # the name of a namespace, and of a Secret
+MARTS = 50
+GRACE_SECONDS = 5.0
+"""The bound is the poll interval and this."""
+CACHE_SECONDS = 60
+"""The data keys' hard limit, as short as the CRD allows."""
+DEFAULT_POLL_SECONDS = 30.0
+Act = Callable[[], None]
+
+
+@dataclass
+class Stage:
+    """A root key, the identity that may use it, and what is sealed under it."""
+
+    scene: Scene
+    root_key: str
+    service_id: str
+    api_key: str
+    namespace: str = DRILL
+    names: list[str] = field(default_factory=lambda: [f"mart-{number:02}" for number in range(MARTS)])
+
+    @classmethod
+    def set(cls, scene: Scene) -> "Stage":
+        """Seal passwords under a root key; the operator's process does it, and then ends."""
+        emulator = scene.emulator
+        root_key, service_id = emulator.create_root_key(), emulator.create_service_id()
+        emulator.grant(service_id, key=root_key)
+        made = cls(scene, root_key, service_id, emulator.create_api_key(service_id))
+        scene.namespace(DRILL)
+        scene.api.create(
+            manifests.secret(DRILL, API_KEY_SECRET, {"apikey": made.api_key}),
+            manifests.instance(DRILL, DRILL, str(uuid.uuid4()), api_key_secret=API_KEY_SECRET),
+            manifests.binding(DRILL, DRILL, DRILL, root_key, dataKeyCacheSeconds=CACHE_SECONDS),
+        )
+        for name in made.names:
+            secret = manifests.secret(DRILL, name, {"password": uuid.uuid4().hex}, handover=True)
+            scene.api.create(secret, manifests.datamart(DRILL, name, DRILL, name))
+        scene.until(lambda: all(map(_is_ready, scene.api.list(DataMart.KIND, DRILL))), "everything is sealed")
+        scene.operator.stop()
+        return made
+
+    def disable(self) -> None:
+        """Turn the root key off."""
+        self.scene.emulator.disable(self.root_key)
+
+    def enable(self) -> None:
+        """And on. (Key Protect asks for 30 seconds between the two; nobody here has learned anything by waiting.)"""
+        self.scene.emulator.enable(self.root_key, ignore_timing=True)
+
+    def revoke(self) -> None:
+        """Take the grant on the root key away."""
+        self.scene.emulator.revoke(self.service_id)
+
+    def grant(self) -> None:
+        """And give it again."""
+        self.scene.emulator.grant(self.service_id, key=self.root_key)
+
+    def delete_api_key(self) -> None:
+        """Delete the API key. IAM lets the tokens that were bought with it live on, for an hour: that hour is over."""
+        self.scene.emulator.delete_api_key(self.api_key)
+        self.scene.emulator.advance(3_601)
+
+    def new_api_key(self) -> None:
+        """Another one, in the same Secret."""
+        self.api_key = self.scene.emulator.create_api_key(self.service_id)
+        data = {"apikey": b64encode(self.api_key.encode()).decode()}
+        self.scene.api.patch("Secret", self.namespace, API_KEY_SECRET, {"data": data})
+
+    def cut_off(self) -> None:
+        """Every connection to Key Protect and IAM is dropped."""
+        self.scene.emulator.fault("*", drop=True)
+
+    def reconnect(self) -> None:
+        """They answer again."""
+        self.scene.emulator.clear_faults()
+
+
+def _is_ready(mart: manifests.Object) -> bool:
+    conditions = mart.get("status", {}).get("conditions", ())
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+class Readers:
+    """So many that open passwords, each as fast as it gets an answer."""
+
+    def __init__(self, engine: Engine, stage: Stage, number: int) -> None:
+        self._engine, self._stage = engine, stage
+        self.opened = 0
+        self._success, self._refusal = [0.0] * number, [0.0] * number
+
+    async def read(self, number: int) -> None:
+        """One of them."""
+        name = self._stage.names[number % len(self._stage.names)]
+        while True:
+            try:
+                await self._engine.open(DataMart.KIND, self._stage.namespace, name)
+            except ByokError:
+                self._refusal[number] = time.monotonic()
+                await asyncio.sleep(0.005)
+            else:
+                self._success[number] = time.monotonic()
+                self.opened += 1
+                await asyncio.sleep(0.001)
+
+    @property
+    def last_success(self) -> float:
+        """When anybody last got a password."""
+        return max(self._success)
+
+    async def all_refused(self, since: float, seconds: float) -> None:
+        """Until each was refused since then, and got nothing after that."""
+        await _until(lambda: all(r > max(s, since) for s, r in zip(self._success, self._refusal, strict=True)), seconds)
+
+    async def all_succeed(self, since: float, seconds: float) -> None:
+        """Until each got a password since then."""
+        await _until(lambda: min(self._success) > since, seconds)
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 -- readers keep times, and set no event
+            await asyncio.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Seconds to the last opening that succeeded, and from giving it back until every reader succeeds again."""
+
+    last: float
+    recovery: float
+
+
+@dataclass(frozen=True)
+class Drill:
+    """An engine that serves readers, and the rounds that one can play with it."""
+
+    readers: Readers
+    poll_seconds: float
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, engine: Engine, stage: Stage, number: int, poll_seconds: float) -> AsyncIterator["Drill"]:
+        """Have it work, and the readers read, for as long as the block lasts."""
+        for kind in KINDS:
+            for raw in stage.scene.api.list(kind.KIND, stage.namespace):
+                engine.see(kind.KIND, raw, gone=False)
+        readers = Readers(engine, stage, number)
+        tasks = [asyncio.create_task(engine.serve())]
+        tasks += [asyncio.create_task(readers.read(reader)) for reader in range(number)]
+        try:
+            await readers.all_succeed(0.0, 30.0)
+            yield cls(readers, poll_seconds)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def play(self, take: Act, give_back: Act, bound: float) -> Round:
+        """Take the root key away at any moment of the poll's interval, watch, and give it back."""
+        await asyncio.sleep(random.random() * self.poll_seconds)  # noqa: S311 -- when, not what
+        taken = await asyncio.to_thread(_acknowledged, take)
+        await self.readers.all_refused(taken, bound + 60)
+        await asyncio.sleep(self.poll_seconds)  # another look goes by, and nobody gets anything
+        last = self.readers.last_success
+        given = await asyncio.to_thread(_acknowledged, give_back)
+        await self.readers.all_succeed(given, self.poll_seconds + 90)
+        return Round(max(0.0, last - taken), time.monotonic() - given)
+
+
+def _acknowledged(act: Act) -> float:
+    act()
+    return time.monotonic()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One way to lose the root key, so many rounds of it, and the bound that it is held against."""
+
+    name: str
+    rounds: Sequence[Round]
+    bound: float
+
+    def last(self, share: float) -> float:
+        """The time within which this share of the rounds ended."""
+        found = sorted(each.last for each in self.rounds)
+        return found[max(0, math.ceil(share * len(found)) - 1)]
+
+    @property
+    def recovery(self) -> float:
+        """The longest recovery."""
+        return max(each.recovery for each in self.rounds)
+
+    @property
+    def kept(self) -> bool:
+        """Whether every round ended within the bound."""
+        return self.last(1) <= self.bound
+
+    def row(self) -> tuple[str, ...]:
+        """For the table."""
+        times = (self.last(0.5), self.last(0.99), self.last(1), self.bound, self.recovery)
+        return (self.name, str(len(self.rounds)), *(f"{seconds:.2f}" for seconds in times))
+
+
+async def play(engine: Engine, stage: Stage, options: argparse.Namespace) -> tuple[list[Part], float]:
+    """All the parts of the drill; and the openings a second, while nothing was taken away."""
+    ways: list[tuple[str, int, Act, Act, float]] = [
+        ("disabled", options.rounds, stage.disable, stage.enable, options.poll_seconds + GRACE_SECONDS),
+        ("grant_removed", options.others, stage.revoke, stage.grant, options.poll_seconds + GRACE_SECONDS),
+        (
+            "api_key_deleted", options.others, stage.delete_api_key, stage.new_api_key,
+            options.poll_seconds + GRACE_SECONDS,
+        ),
+        ("cut_off", options.cut_off, stage.cut_off, stage.reconnect, float(CACHE_SECONDS)),
+    ]  # fmt: skip
+    parts = []
+    async with Drill.of(engine, stage, options.readers, options.poll_seconds) as drill:
+        before, began = drill.readers.opened, time.monotonic()
+        await asyncio.sleep(2 * options.poll_seconds)
+        rate = (drill.readers.opened - before) / (time.monotonic() - began)
+        for name, number, take, give_back, bound in ways:
+            rounds = [await drill.play(take, give_back, bound) for _ in range(number)]
+            if rounds:
+                parts.append(Part(name, rounds, bound))
+                print(f"{name}: {number} rounds", flush=True)
+    return parts, rate
+
+
+def main() -> int:
+    """Measure, print and save. 1 where a bound was not kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=100, help="of disabling the root key")
+    parser.add_argument("--others", type=int, default=10, help="rounds of removing the grant, and of deleting the key")
+    parser.add_argument("--cut-off", type=int, default=1, help="rounds without Key Protect; a minute or more each")
+    parser.add_argument("--poll-seconds", type=float, default=0.5, help=f"the default is {DEFAULT_POLL_SECONDS:.0f}")
+    parser.add_argument("--readers", type=int, default=50)
+    parser.add_argument("--dry", action="store_true", help="save nothing")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    with raise_scene(lambda text: print(text, flush=True), postgres=False, audited=False) as scene:
+        parts, rate = run(Stage.set(scene), options)
+    return _tell(parts, rate, options)
+
+
+def run(stage: Stage, options: argparse.Namespace) -> tuple[list[Part], float]:
+    """The drill on an engine in this process, composed as the operator is."""
+    os.environ["KUBECONFIG"] = str(stage.scene.folder / "operator.kubeconfig")
+    from openscale_byok.shell import app  # not before: kubernetes reads KUBECONFIG when it is imported
+
+    settings = Settings(
+        namespace=NAMESPACE,
+        iam_url=stage.scene.emulator.iam_url,
+        key_protect_url=stage.scene.emulator.url,
+        key_poll_seconds=options.poll_seconds,
+    )
+    found: list[tuple[list[Part], float]] = []
+
+    async def work(engine: Engine) -> None:
+        found.append(await play(engine, stage, options))
+
+    asyncio.run(app.run(settings, work))
+    return found[0]
+
+
+def _tell(parts: Sequence[Part], rate: float, options: argparse.Namespace) -> int:
+    print()
+    header = ("taken away", "rounds", "p50 s", "p99 s", "max s", "bound s", "recovery s")
+    print(results.table(header, [part.row() for part in parts]))
+    print(f"\n{options.readers} readers, {rate:.0f} openings a second; a look every {options.poll_seconds:g} s")
+    # At the default interval the figures are others, and so are their names.
+    prefix = "revocation.default_poll." if options.poll_seconds == DEFAULT_POLL_SECONDS else "revocation."
+    values: dict[str, float | int | str] = {
+        f"{prefix}poll_seconds": options.poll_seconds,
+        f"{prefix}readers": options.readers,
+        f"{prefix}opens_per_second": round(rate, 1),
+    }
+    for part in parts:
+        first = prefix if part.name == "disabled" else f"{prefix}{part.name}_"
+        values |= {
+            f"{first}rounds": len(part.rounds),
+            f"{first}p50_seconds": round(part.last(0.5), 3),
+            f"{first}p99_seconds": round(part.last(0.99), 3),
+            f"{first}max_seconds": round(part.last(1), 3),
+            f"{first}bound_seconds": part.bound,
+            f"{first}recovery_seconds": round(part.recovery, 3),
+        }
+        if part.name == "cut_off":
+            values[f"{prefix}cut_off_seconds"] = round(part.last(1), 3)
+    if not options.dry:
+        results.save(values)
+    late = [part.name for part in parts if not part.kept]
+    print(json.dumps({"later than the bound": late}) if late else "every round ended within its bound")
+    return 1 if late else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
