@@ -82,18 +82,15 @@ class Cluster:
 
     async def instances(self) -> Listing[OpenScaleInstance]:
         """See `ports.Store`."""
-        version, items = await self._list(_path(OpenScaleInstance.PLURAL), "")
-        return Listing(version, tuple(_parse(OpenScaleInstance, raw) for raw in items))
+        return await self._list(OpenScaleInstance, "", "")
 
     async def bindings(self, namespace: str, instance: str) -> Listing[RootKeyBinding]:
         """See `ports.Store`."""
-        version, items = await self._list(_path(RootKeyBinding.PLURAL, namespace), instance)
-        return Listing(version, tuple(_parse(RootKeyBinding, raw) for raw in items))
+        return await self._list(RootKeyBinding, namespace, instance)
 
     async def datamarts(self, namespace: str, instance: str) -> Listing[DataMart]:
         """See `ports.Store`."""
-        version, items = await self._list(_path(DataMart.PLURAL, namespace), instance)
-        return Listing(version, tuple(_parse(DataMart, raw) for raw in items))
+        return await self._list(DataMart, namespace, instance)
 
     async def patch_status(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> dict[str, Any]:
         """See `ports.Store`."""
@@ -183,19 +180,24 @@ class Cluster:
 
     # HTTP ---------------------------------------------------------------------------------------------
 
-    async def _list(self, path: str, instance: str) -> tuple[int, list[dict[str, Any]]]:
-        """A list from the API server's own storage, not from its cache: resourceVersion unset means that."""
+    async def _list(self, kind: type[T], namespace: str, instance: str) -> Listing[T]:
+        """A list from the API server's own storage, not from its cache: resourceVersion unset means that.
+
+        Each page becomes models before the next is read: as JSON an object takes more memory than all that is kept
+        of it, and there may be ten thousand.
+        """
+        path = _path(kind.PLURAL, namespace)
         query = {"limit": str(PAGE)}
         if instance:
             query["fieldSelector"] = f"spec.instanceRef.name={instance}"
-        items: list[dict[str, Any]] = []
+        items: list[T] = []
         while True:
             page = await self._call("GET", f"{path}?{urlencode(query)}")
-            items += page["items"]
+            items += [_parse(kind, raw) for raw in page["items"]]
             following = page["metadata"].get("continue")
             if not following:
                 # The later pages of one list show the state of the first.
-                return int(page["metadata"]["resourceVersion"]), items
+                return Listing(int(page["metadata"]["resourceVersion"]), tuple(items))
             query["continue"] = following
 
     async def _patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
