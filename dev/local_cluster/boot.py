@@ -7,8 +7,9 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -97,21 +98,28 @@ def bring_up(
     url = f"https://127.0.0.1:{port}"
     ca_file = identity.authority.certificate
     kubeconfig.with_certificate(folder / "kubeconfig", url, ca_file, "admin", identity.admin)
-    waiter = Waiter(folder, port, identity.admin, deadline)
+    manager: Callable[[], None] | None = None
+    if programs.controller_manager is not None:
+        kubeconfig.with_certificate(
+            folder / "controller-manager.kubeconfig", url, ca_file, "controllers", identity.controllers
+        )
+        command = control_plane.controller_manager(programs.controller_manager)
+        manager = partial(line.start, "kube-controller-manager", command)
+    until_usable(Waiter(folder, port, identity.admin, deadline), manager)
+    return url
+
+
+def until_usable(waiter: Waiter, start_manager: Callable[[], None] | None) -> None:
+    """Wait until the API server is usable, and the controllers where there are any."""
     try:
         waiter.until_found("/readyz")
         waiter.until_found("/api/v1/namespaces/default")
-        if programs.controller_manager is not None:
-            kubeconfig.with_certificate(
-                folder / "controller-manager.kubeconfig", url, ca_file, "controllers", identity.controllers
-            )
-            # Only now: it gives up when the API server is not there within ten seconds.
-            line.start("kube-controller-manager", control_plane.controller_manager(programs.controller_manager))
+        if start_manager is not None:
+            start_manager()  # only now: it gives up when the API server is not there within ten seconds
             waiter.until_found("/api/v1/namespaces/default/serviceaccounts/default")
             waiter.until_found("/api/v1/namespaces/default/configmaps/kube-root-ca.crt")
     finally:
         waiter.close()
-    return url
 
 
 def free_port() -> int:

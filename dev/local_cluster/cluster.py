@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from local_cluster import binaries, boot, certificates, control_plane, kubeconfig, lifeline
+from local_cluster import binaries, boot, certificates, control_plane, kubeconfig, lifeline, snapshots
 from local_cluster.errors import ClusterError
+from local_cluster.snapshots import Snapshot
 
 START_SECONDS = 120.0
 RECORD = "cluster.json"
@@ -125,6 +126,26 @@ class Cluster:
     def stop(self) -> None:
         """End its processes and remove its folder; a cluster that was lent goes on, only the folder goes."""
         lifeline.end(self.directory, self._record.supervisor, self._line)
+
+    def snapshot(self) -> Snapshot:
+        """Copy etcd's data while everything runs: see `snapshots`.
+
+        Raises:
+            ClusterError: it is not this process that started the cluster, or it was lent.
+        """
+        return snapshots.take(self._owned(), self.directory)
+
+    def restore(self, snapshot: Snapshot, timeout: float = START_SECONDS) -> None:
+        """Put a snapshot back: the processes end, and come back with it on the same port and certificates.
+
+        Whoever was connected to the API server is cut off, and finds an older cluster under the same address.
+        """
+        snapshots.put_back(self._owned(), self.directory, self.url, snapshot, timeout)
+
+    def _owned(self) -> lifeline.Lifeline:
+        if self._line is None or not self._line.holds or not (self.directory / snapshots.DATA).exists():
+            raise ClusterError("only the process that started a cluster of its own can copy or replace its data")
+        return self._line
 
     def _remember(self) -> None:
         content = json.dumps(asdict(self._record)).encode()

@@ -47,6 +47,7 @@ class Lifeline:
     def __init__(self, folder: Path, lock: int) -> None:
         """Launch a supervisor that owns the folder and its lock."""
         self._folder = folder
+        self._given = 0
         log = os.open(folder / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         orders, self._orders = os.pipe()
         try:
@@ -70,6 +71,22 @@ class Lifeline:
         """Have the supervisor start a process."""
         self._order({"start": name, "argv": list(argv)})
 
+    def freeze(self, name: str) -> None:
+        """Have a process stopped where it is, and return once it is."""
+        self._carried_out({"freeze": name})
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen process go on."""
+        self._order({"thaw": name})
+
+    def end(self, name: str) -> None:
+        """Have a process killed, and return once it is gone; the others go on."""
+        self._carried_out({"end": name})
+
+    def again(self, name: str) -> None:
+        """Have a process that was ended started as it was."""
+        self._order({"again": name})
+
     def detach(self) -> None:
         """Let the cluster live on when this process goes."""
         self._order({"detach": True})
@@ -81,11 +98,32 @@ class Lifeline:
             os.close(self._orders)
             self._orders = -1
 
+    @property
+    def holds(self) -> bool:
+        """Tell whether orders can still be given."""
+        return self._orders >= 0
+
+    def _carried_out(self, order: dict[str, object]) -> None:
+        self._given += 1
+        word = f"{self._given}"
+        self._order(order | {"ack": word})
+        deadline = time.monotonic() + END_SECONDS
+        while _read(self._folder / "ack") != word:
+            if time.monotonic() > deadline or not is_alive(self._folder):
+                raise ClusterError(f"the supervisor did not do {order}:\n{tail(self._folder / 'supervisor.log')}")
+            time.sleep(POLL_SECONDS)
+
     def _order(self, order: dict[str, object]) -> None:
         try:
             os.write(self._orders, json.dumps(order).encode() + b"\n")
         except BrokenPipeError as error:
             raise ClusterError(f"the cluster's supervisor is gone:\n{tail(self._folder / 'supervisor.log')}") from error
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text()
+    return ""
 
 
 def claim(folder: Path) -> int | None:

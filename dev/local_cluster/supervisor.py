@@ -4,7 +4,13 @@ Run as a script, by path, with the standard library only. Its first argument is 
 folder, its second the process that started it. It reads one JSON object per line on standard input:
 
     {"start": "etcd", "argv": [...]}    start a process, its output in NAME.log
+    {"freeze": "etcd", "ack": "1"}      stop it where it is (SIGSTOP), so that its files can be copied
+    {"thaw": "etcd"}                    let it go on
+    {"end": "etcd", "ack": "2"}         kill it; without this order its end would be the cluster's
+    {"again": "etcd"}                   start one that was ended, exactly as it was
     {"detach": true}                    from now on live until SIGTERM, whatever becomes of the starter
+
+An order with `ack` was carried out once the file `ack` holds its word.
 
 It ends the cluster when standard input closes, when the starter is gone (both are watched: a
 fork of the starter may hold the pipe open), or at SIGTERM: every process is killed and the folder
@@ -35,6 +41,7 @@ class Supervisor:
     def __init__(self, folder: Path, starter: int) -> None:
         self._folder = folder
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
         self._pending = b""
         self._attached = True
         self._running = True
@@ -84,9 +91,22 @@ class Supervisor:
                 self._selector.unregister(self._starter)
                 self._starter = None
             return
-        name, argv = order["start"], order["argv"]
-        if not isinstance(name, str) or not isinstance(argv, list):
-            raise TypeError(order)
+        for verb, obey in (("freeze", self._freeze), ("thaw", self._thaw), ("end", self._end), ("again", self._again)):
+            if verb in order:
+                obey(str(order[verb]))
+        if "start" in order:
+            name, argv = order["start"], order["argv"]
+            if not isinstance(name, str) or not isinstance(argv, list):
+                raise TypeError(order)
+            self._commands[name] = argv
+            self._again(name)
+        if "ack" in order:
+            word = self._folder / "ack.new"
+            word.write_text(str(order["ack"]))
+            word.replace(self._folder / "ack")
+
+    def _again(self, name: str) -> None:
+        argv = self._commands[name]
         with (self._folder / f"{name}.log").open("ab") as log:
             try:
                 self._children[name] = subprocess.Popen(
@@ -100,6 +120,23 @@ class Supervisor:
             except OSError as error:
                 log.write(f"{argv[0]} cannot be started: {error}\n".encode())
                 self._report(name, CANNOT_START)
+
+    def _freeze(self, name: str) -> None:
+        child = self._children.get(name)
+        if child is not None and child.poll() is None:
+            child.send_signal(signal.SIGSTOP)
+            # The signal stops its threads one after the other: wait for the last, and reap nothing.
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def _thaw(self, name: str) -> None:
+        if name in self._children:
+            self._children[name].send_signal(signal.SIGCONT)
+
+    def _end(self, name: str) -> None:
+        child = self._children.pop(name, None)
+        if child is not None:
+            child.kill()
+            child.wait()
 
     def _signal(self) -> None:
         with contextlib.suppress(BlockingIOError):
