@@ -94,6 +94,10 @@ class Store(Protocol):
         """Every instance of the cluster."""
         ...
 
+    async def version(self) -> int:
+        """The version of the store as it is now: no older than that of any instance that was read before."""
+        ...
+
     async def bindings(self, namespace: str, instance: str) -> Listing[RootKeyBinding]:
         """The bindings that name an instance."""
         ...

@@ -23,7 +23,8 @@ def value(cluster: Cluster, name: str) -> str:
 
 def version(cluster: Cluster) -> int:
     """The cluster's resourceVersion."""
-    return int(json.loads(cluster.kubectl("get", "--raw=/api/v1/configmaps?limit=1").stdout)["metadata"]["resourceVersion"])
+    found = cluster.kubectl("get", "--raw=/api/v1/configmaps?limit=1").stdout
+    return int(json.loads(found)["metadata"]["resourceVersion"])
 
 
 def test_a_snapshot_is_put_back_under_the_same_address(tmp_path: Path) -> None:

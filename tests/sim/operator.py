@@ -39,6 +39,9 @@ class GatedCluster:
         version, items = await self._ask("list instances", self._list, OpenScaleInstance.KIND, "")
         return Listing(version, tuple(map(OpenScaleInstance.of, items)))
 
+    async def version(self) -> int:
+        return self._cluster.version  # no gate: it has no effect, and no step waits for it
+
     async def bindings(self, namespace: str, instance: str) -> Listing[RootKeyBinding]:
         version, items = await self._ask("list bindings", self._list, RootKeyBinding.KIND, instance)
         return Listing(version, tuple(RootKeyBinding.of(raw) for raw in items if _in(raw, namespace)))

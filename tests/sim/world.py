@@ -24,7 +24,7 @@ CRNS = {
 }
 QUIET_SECONDS = 800.0
 """Longer than any interval of the operator's (a relist every 600 s): whoever is silent so long is at rest."""
-TUNING = Tuning(key_poll_seconds=200.0, source_refresh_seconds=300.0, writes_in_flight=4)
+TUNING = Tuning(key_poll_seconds=200.0, lookout_seconds=200.0, source_refresh_seconds=300.0, writes_in_flight=4)
 
 
 class World:

@@ -84,6 +84,11 @@ class Cluster:
         """See `ports.Store`."""
         return await self._list(OpenScaleInstance, "", "")
 
+    async def version(self) -> int:
+        """See `ports.Store`. One item at most is sent; without a resourceVersion the answer is never a cached one."""
+        page = await self._call("GET", f"{_path(OpenScaleInstance.PLURAL)}?limit=1")
+        return int(page["metadata"]["resourceVersion"])
+
     async def bindings(self, namespace: str, instance: str) -> Listing[RootKeyBinding]:
         """See `ports.Store`."""
         return await self._list(RootKeyBinding, namespace, instance)

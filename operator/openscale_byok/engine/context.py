@@ -13,7 +13,7 @@ from openscale_byok.core.conditions import key_usable
 from openscale_byok.core.sealable import Sealable
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.engine.data_keys import DataKeys
-from openscale_byok.engine.scope import Scope
+from openscale_byok.engine.scope import Scope, forward
 from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.ports import Aad, Clock, KeyObserver, Kms, RootKeys, SourceReader, Store
 from openscale_byok.reasons import Reason
@@ -32,6 +32,8 @@ class Tuning:
 
     source_refresh_seconds: float = 300.0
     key_poll_seconds: float = 30.0
+    lookout_seconds: float = 5.0
+    """Between two questions whether the cluster was restored; one small read each."""
     writes_in_flight: int = 32
     instances_at_once: int = 8
 
@@ -52,6 +54,19 @@ class Context:
     def now_text(self) -> str:
         """The wall clock as Kubernetes prints it (RFC 3339, whole seconds)."""
         return self.clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    async def read_instance(self, scope: Scope) -> OpenScaleInstance:
+        """The instance afresh.
+
+        Raises:
+            WentBack: it is older than it was known to be before this read began.
+        """
+        known = scope.instance
+        found = await self.store.instance(*scope.key)
+        if known is not None and known.metadata.uid == found.metadata.uid:
+            forward(known.metadata.version, found.metadata.version)
+        scope.see_instance(found)
+        return found
 
     def kms(self, scope: Scope, root_key: str) -> tuple[Kms, RootKeyBinding | None]:
         """A root key, by the right of a binding in this scope.

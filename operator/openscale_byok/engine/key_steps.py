@@ -37,7 +37,7 @@ async def hold(context: Context, scope: Scope, step: Hold) -> None:
 
 async def let_go(context: Context, scope: Scope, step: LetGo) -> None:
     """Take our finalizer off an instance. Read afresh first: a data mart may have come meanwhile."""
-    instance = await _read(context, scope)
+    instance = await context.read_instance(scope)
     marts = await context.store.datamarts(*scope.key)
     scope.list_marts(marts.version, marts.items)
     same = instance.metadata.uid == step.instance.metadata.uid
@@ -56,7 +56,7 @@ async def shred_keys(context: Context, scope: Scope, _: ShredKeys) -> None:
 
     The list is begun after the instance was read: no envelope is left that these keys could open.
     """
-    instance = await _read(context, scope)
+    instance = await context.read_instance(scope)
     marts = await context.store.datamarts(*scope.key)
     scope.list_marts(marts.version, marts.items)
     view = _now(context, scope)
@@ -80,7 +80,7 @@ async def release(context: Context, scope: Scope, step: Release, rival: str) -> 
     """
     binding: RootKeyBinding | None = step.binding
     if step.instance is not None:
-        instance = await _read(context, scope)
+        instance = await context.read_instance(scope)
         listing = await context.store.bindings(*scope.key)
         scope.list_bindings(listing.version, listing.items)
         binding = next((b for b in listing.items if b.metadata.uid == step.binding.metadata.uid), None)
@@ -106,7 +106,7 @@ async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:
 
     A crash before that write leaves a data key that nobody recorded: harmless.
     """
-    instance = await _read(context, scope)
+    instance = await context.read_instance(scope)
     listing = await context.store.bindings(*scope.key)
     scope.list_bindings(listing.version, listing.items)
     if not instance.properties.data_keys:
@@ -158,7 +158,7 @@ async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:
 
 async def rewrap(context: Context, scope: Scope, step: Rewrap) -> None:
     """Wrap a data key by its root key's newest version; prove what is about to be stored; store it."""
-    instance = await _read(context, scope)
+    instance = await context.read_instance(scope)
     entry = instance.properties.find(step.data_key)
     if entry is None:
         return
@@ -216,7 +216,7 @@ async def rebuild(context: Context, scope: Scope, _: Rebuild) -> None:
     The key that most envelopes name becomes Active: with a single one nothing has to be re-encrypted. One
     whose root key refuses now is recorded too, after those that are proven: it may be needed later.
     """
-    instance = await _read(context, scope)
+    instance = await context.read_instance(scope)
     if instance.properties.data_keys:
         return
     marts = await context.store.datamarts(*scope.key)
@@ -272,12 +272,6 @@ async def _proven(context: Context, scope: Scope, entry: DataKeyEntry) -> bool |
 def _now(context: Context, scope: Scope) -> View:
     """What is known by now; whether another instance is before this one was asked when the step was planned."""
     return scope.view(context.clock.monotonic(), "", context.clock.now())
-
-
-async def _read(context: Context, scope: Scope) -> OpenScaleInstance:
-    instance = await context.store.instance(*scope.key)
-    scope.see_instance(instance)
-    return instance
 
 
 async def _write(context: Context, scope: Scope, instance: OpenScaleInstance, properties: dict[str, Any]) -> None:

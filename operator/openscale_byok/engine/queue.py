@@ -90,8 +90,12 @@ class KeyedQueue:
         if event is None:
             event = self._woken[key] = asyncio.Event()
             self._tasks[key] = asyncio.get_running_loop().create_task(self._serve(key, event), name=f"pass {key}")
-            self._tasks[key].add_done_callback(self._ended)
+            self.end_with(self._tasks[key])
         event.set()
+
+    def end_with(self, task: asyncio.Task[None]) -> None:
+        """Have an error of this task end the queue."""
+        task.add_done_callback(self._ended)
 
     def forget(self, key: Key) -> None:
         """Nothing of this key is left."""

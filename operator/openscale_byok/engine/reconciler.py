@@ -13,6 +13,7 @@ from openscale_byok.core.view import View
 from openscale_byok.engine import key_steps
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.key_poll import KeyPoll
+from openscale_byok.engine.lookout import Lookout
 from openscale_byok.engine.opening import Opened, Opening
 from openscale_byok.engine.queue import KeyedQueue
 from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, Scope, WentBack
@@ -36,9 +37,9 @@ class Engine:
         self._poll = KeyPoll(context, self._queue.wake)
         self._opening = Opening(context, self.world, self._poll)
 
-    def see(self, kind: str, raw: dict[str, Any], *, gone: bool) -> None:
-        """Take in an event of one of our kinds."""
-        self.world.see(kind, raw, gone=gone)
+    def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
+        """Take in an event of one of our kinds; *listed* ones are of a list that the watch begins with."""
+        self.world.see(kind, raw, gone=gone, listed=listed)
 
     async def open(self, kind: str, namespace: str, name: str) -> Opened:
         """A sealed password, for a reader. Whether they may have it is for the caller to have asked.
@@ -56,9 +57,12 @@ class Engine:
         Raises:
             WentBack: the cluster was restored under us; the process must end and start anew.
         """
+        lookout = asyncio.create_task(Lookout(self._context, self.world.newest_instance).serve(), name="lookout")
+        self._queue.end_with(lookout)
         try:
             await self._queue.serve()
         finally:
+            lookout.cancel()
             self._poll.stop()
             await self._context.data_keys.close()
 
@@ -105,10 +109,9 @@ class Engine:
         """Read everything of the instance afresh, and replace what was known."""
         store = self._context.store
         try:
-            instance: OpenScaleInstance | None = await store.instance(*scope.key)
+            await self._context.read_instance(scope)
         except Missing:
-            instance = None
-        scope.see_instance(instance)
+            scope.see_instance(None)
         bindings = await store.bindings(*scope.key)
         scope.list_bindings(bindings.version, bindings.items)
         marts = await store.datamarts(*scope.key)

@@ -8,7 +8,7 @@ from typing import Any
 from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
 from openscale_byok.core.view import KeyStanding, View
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
-from openscale_byok.resources import Credentials, DataMart, OpenScaleInstance, RootKeyBinding
+from openscale_byok.resources import Credentials, DataMart, Meta, OpenScaleInstance, RootKeyBinding
 
 Key = tuple[str, str]
 FIRST_RETRY_SECONDS = 1.0
@@ -16,15 +16,20 @@ LAST_RETRY_SECONDS = 60.0
 
 
 class WentBack(RuntimeError):
-    """A list shows an older version of the cluster than one before: it was restored under us.
+    """The cluster shows an older state of itself than one before: it was restored under us.
 
     Nothing that this process remembers may be relied on: it ends, and starts anew.
     """
 
 
-def _forward(before: int, version: int) -> int:
+def forward(before: int, version: int) -> int:
+    """A version that was read, where it is no older than what was known before the read began.
+
+    Raises:
+        WentBack: it is older.
+    """
     if version < before:
-        raise WentBack("the cluster's resourceVersion went backwards: restored from a backup?")
+        raise WentBack("the cluster's resourceVersion went backwards, so it was restored from a backup")
     return version
 
 
@@ -78,6 +83,17 @@ class Scope:
     relist_due: float = 0.0
 
     # Events -------------------------------------------------------------------------------------------
+
+    def known_version(self, kind: str, name: str) -> int:
+        """The resourceVersion that an object is known with; -1 where it is not known."""
+        known: Meta | None = None
+        if kind == OpenScaleInstance.KIND:
+            known = self.instance.metadata if self.instance is not None else None
+        elif kind == RootKeyBinding.KIND:
+            known = self.bindings[name].metadata if name in self.bindings else None
+        else:
+            known = self.sealables[name].meta if name in self.sealables else None
+        return known.version if known is not None else -1
 
     def see_instance(self, instance: OpenScaleInstance | None) -> bool:
         """Take in an instance as an event or a read shows it; whether that was news."""
@@ -141,14 +157,14 @@ class Scope:
 
     def list_bindings(self, version: int, bindings: Iterable[RootKeyBinding]) -> None:
         """Replace the bindings by a consistent list."""
-        self.listed_bindings = _forward(self.listed_bindings, version)
+        self.listed_bindings = forward(self.listed_bindings, version)
         self.bindings = {b.metadata.name: b for b in bindings}
         uids = {b.metadata.uid for b in self.bindings.values()}
         self.keys = {uid: standing for uid, standing in self.keys.items() if uid in uids}
 
     def list_marts(self, version: int, marts: Iterable[DataMart]) -> None:
         """Replace the data marts by a consistent list."""
-        self.listed_marts = _forward(self.listed_marts, version)
+        self.listed_marts = forward(self.listed_marts, version)
         self.sealables = {}
         for mart in marts:
             self.put(self._sealable(mart))

@@ -67,8 +67,7 @@ class SealSteps:
         While the data key that they name is still Active, no other writer has moved on; only now are they
         Ready, and only now is a hand-over source consumed.
         """
-        instance = await self._context.store.instance(*self._scope.key)
-        self._scope.see_instance(instance)
+        instance = await self._context.read_instance(self._scope)
         active = instance.properties.active
         good = tuple(
             s
@@ -107,8 +106,7 @@ class SealSteps:
     async def recover(self, step: Recover) -> None:
         """An unknown data key: look again; then the source; then the envelope's own wrapped key."""
         known = self._scope.instance
-        instance = await self._context.store.instance(*self._scope.key)
-        self._scope.see_instance(instance)
+        instance = await self._context.read_instance(self._scope)
         if known is None or instance.metadata.version > known.metadata.version:
             return  # my view was old: plan anew
         for sealable in step.sealables:

@@ -23,9 +23,11 @@ class World:
             found = self.scopes[key] = Scope(key)
         return found
 
-    def see(self, kind: str, raw: dict[str, Any], *, gone: bool) -> None:
+    def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
         """Take in an event. An object of another shape than its CRD demands is named, and left to the next list."""
         try:
+            if listed:
+                self._compare(kind, raw)
             self._see(kind, raw, gone=gone)
         except (ValueError, KeyError) as error:
             name = raw.get("metadata", {}).get("name", "")
@@ -47,6 +49,19 @@ class World:
         else:
             self._see_instance(OpenScaleInstance.of(raw), gone=gone)
 
+    def _compare(self, kind: str, raw: dict[str, Any]) -> None:
+        """A watch that lists anew and shows something older than what is known: read it all, and see which is so.
+
+        Most probably the list was overtaken by our own write. Or the cluster was restored with a version
+        beyond all that was seen before (`etcdutl snapshot restore --bump-revision`).
+        """
+        spec, meta = raw["spec"], raw["metadata"]
+        named = meta["name"] if kind == OpenScaleInstance.KIND else spec["instanceRef"]["name"]
+        scope = self.scopes.get((meta["namespace"], named))
+        if scope is not None and scope.known_version(kind, meta["name"]) > int(meta["resourceVersion"]):
+            scope.listed = False
+            self._wake(scope.key)
+
     def know(self, instance: OpenScaleInstance) -> None:
         """Know of an instance before the first event: who claims what must not depend on their order."""
         self.scope(instance.key).see_instance(instance)
@@ -61,6 +76,10 @@ class World:
         found = [(scope, scope.sealables[name]) for scope in scopes if name in scope.sealables]
         named = [(scope, sealable) for scope, sealable in found if sealable.kind == kind]
         return max(named, key=lambda each: each[1].meta.version, default=None)
+
+    def newest_instance(self) -> int:
+        """The newest resourceVersion that an instance was seen with."""
+        return max((s.instance.metadata.version for s in self.scopes.values() if s.instance is not None), default=0)
 
     def rival(self, key: Key) -> str:
         """Who holds the service instance id of this instance before it: namespace/name, or nothing."""

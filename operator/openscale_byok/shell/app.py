@@ -14,6 +14,7 @@ from openscale_byok.adapters.root_keys import RootKeyDirectory
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.reconciler import Engine
+from openscale_byok.engine.scope import WentBack
 from openscale_byok.errors import Refused
 from openscale_byok.ports import Listing
 from openscale_byok.reasons import Reason
@@ -45,6 +46,7 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
     Raises:
         Refused: it must not start: a CRD is missing, or a version of the global key that is named somewhere.
         Unavailable: the API server cannot be reached.
+        WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
     no_core_dumps()
     # Thousands of objects live as long as the process: looking through them at every 700th allocation is waste.
@@ -71,7 +73,11 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
         for instance in instances.items:
             engine.world.know(instance)
         log.info("started", namespace=settings.namespace, instances=len(instances.items), global_key=key.current[:8])
-        await work(engine)
+        try:
+            await work(engine)
+        except WentBack as error:
+            log.error("ending, to be started anew with an empty memory", message=str(error))
+            raise
 
 
 def global_versions(instances: Listing[OpenScaleInstance]) -> dict[str, str]:

@@ -74,7 +74,8 @@ def registry_for(engine: Engine) -> kopf.OperatorRegistry:
     def listen(kind: str, plural: str) -> None:
         @kopf.on.event(GROUP, VERSION, plural, registry=registry, id=kind)
         async def on_event(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 -- kopf's own
-            engine.see(kind, dict(event["object"]), gone=event["type"] == "DELETED")
+            said = event["type"]  # None: of the list that a watch begins with
+            engine.see(kind, dict(event["object"]), gone=said == "DELETED", listed=said is None)
 
     for kind in KINDS:
         listen(kind.KIND, kind.PLURAL)

@@ -23,6 +23,7 @@ main.add_command(crds)
 @main.command()
 def run() -> None:
     """Run the operator. Settings come from the environment: OPENSCALE_BYOK_… (see docs/settings.md)."""
+    from openscale_byok.engine.scope import WentBack
     from openscale_byok.shell import app, logs
     from openscale_byok.shell.settings import Settings
 
@@ -39,3 +40,5 @@ def run() -> None:
     except ByokError as error:
         click.echo(f"refusing to run: {error.reason.value}: {error.message}", err=True)
         sys.exit(1)
+    except WentBack:
+        sys.exit(1)  # it is logged already; Kubernetes starts the container again
