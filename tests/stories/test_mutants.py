@@ -16,10 +16,7 @@ import pytest
 import openscale_byok
 
 PACKAGE = Path(openscale_byok.__file__).parent
-FRESH_INSTANCE = (
-    "        instance = await self._context.store.instance(*self._scope.key)\n"
-    "        self._scope.see_instance(instance)\n"
-)
+FRESH_INSTANCE = "        instance = await self._context.read_instance(self._scope)\n"
 
 
 @dataclass(frozen=True)
