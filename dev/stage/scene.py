@@ -133,6 +133,7 @@ def raise_scene(
     settings: Mapping[str, str] | None = None,
     values: Mapping[str, Any] | None = None,
     cluster: Cluster | None = None,
+    emulator: Emulator | None = None,
 ) -> Iterator[Scene]:
     """Start everything; end everything with the block. Nothing is left behind, not even after a kill.
 
@@ -144,6 +145,7 @@ def raise_scene(
         settings: of the operator, besides the endpoints.
         values: of the chart, whose rights the operator gets.
         cluster: one that runs already and serves our kinds; it goes on afterwards.
+        emulator: one that runs already, with root keys that another scene uses too; it goes on afterwards.
     """
     with ExitStack() as stack:
         if folder is None:
@@ -154,8 +156,9 @@ def raise_scene(
             say("applying the CRDs")
             cluster.kubectl("apply", "-k", str(ROOT / "crds"))
             cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        say("starting Key Protect and IAM (the emulator)")
-        emulator = stack.enter_context(Emulator.start(folder / "key-protect.json"))
+        if emulator is None:
+            say("starting Key Protect and IAM (the emulator)")
+            emulator = stack.enter_context(Emulator.start(folder / "key-protect.json"))
         database = None
         if postgres:
             say("starting PostgreSQL")

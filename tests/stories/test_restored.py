@@ -9,7 +9,7 @@ import pytest
 from openscale_byok.resources import DataMart
 from sim.expect import expect_settled
 from sim.operator import Operator
-from sim.world import World
+from sim.world import CRNS, INSTANCE, NAMESPACE, World
 
 BUMP = 1_000_000_000
 RELIST_SECONDS = 700.0
@@ -108,3 +108,57 @@ def test_what_a_list_shows_that_our_own_write_overtook_ends_nothing(world: World
     expect_settled(world)
     assert operator.alive
     assert DataMart.of(world.mart("a")).status.sealed_password is not None
+
+
+def told(world: World, name: str) -> tuple[str, str, str]:
+    """Status, reason and message of a data mart's Ready."""
+    found = next(c for c in world.mart(name)["status"]["conditions"] if c["type"] == "Ready")
+    return found["status"], found["reason"], found["message"]
+
+
+def an_older_instance(world: World) -> Operator:
+    """Put the instance back alone, to before root key B; root key A is bound, B is not: see the data mart's envelope."""
+    at = ("OpenScaleInstance", NAMESPACE, INSTANCE)
+    older = copy.deepcopy(world.cluster.objects[at])
+    binding = copy.deepcopy(world.binding("x"))
+    assert binding is not None
+    move_on(world)
+    world.living()[0].crash()
+    for raw in (older, binding):
+        raw["metadata"]["uid"] += "-again"
+        kind, name = raw["kind"], raw["metadata"]["name"]
+        world.cluster.objects.pop((kind, NAMESPACE, name), None)
+        world.cluster._store((kind, NAMESPACE, name), raw)
+    del world.cluster.objects["RootKeyBinding", NAMESPACE, "y"]
+    world.checks.strict = False
+    return world.start()
+
+
+def test_an_unknown_data_key_opens_once_its_root_key_is_bound(world: World) -> None:
+    """It says which root key is not bound; a binding for it is all that is needed, and nobody starts anything anew."""
+    world.cluster.on_change.clear()
+    operator = an_older_instance(world)
+    world.wait(RELIST_SECONDS)
+    status, reason, message = told(world, "a")
+    assert (status, reason) == ("False", "UnknownDataKey")
+    assert f"names root key {CRNS['B']}: create one" in message
+    world.bind("y", "B")
+    world.wait(1.0)
+    assert told(world, "a")[:2] == ("True", "Sealed")
+    assert operator.alive
+    expect_settled(world)
+
+
+def test_an_unknown_data_key_is_opened_once_key_protect_answers(world: World) -> None:
+    """While its root key cannot be reached it is tried ever more rarely, and comes to rest meanwhile; then it opens."""
+    world.cluster.on_change.clear()
+    an_older_instance(world)
+    world.root_key("B").away = True
+    world.bind("y", "B")
+    before = world.mart("a")["status"]["sealedPassword"]
+    world.wait(RELIST_SECONDS)
+    assert world.mart("a")["status"]["sealedPassword"] == before
+    world.heal()
+    world.wait(RELIST_SECONDS)
+    assert told(world, "a")[:2] == ("True", "Sealed")
+    expect_settled(world)

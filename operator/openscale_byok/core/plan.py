@@ -125,7 +125,8 @@ def recover(view: View) -> Step | None:
         (
             s
             for s, st in view.standings
-            if findings.doubtful(view, s) or (opens and st is Standing.UNKNOWN and unproven(view, s))
+            if findings.doubtful(view, s)
+            or (opens and st is Standing.UNKNOWN and unproven(view, s) and _key_of(s) not in view.shut)
         ),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
 from openscale_byok.core.view import KeyStanding, View
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
+from openscale_byok.reasons import Reason
 from openscale_byok.resources import Credentials, DataMart, Meta, OpenScaleInstance, RootKeyBinding
 
 Key = tuple[str, str]
@@ -253,7 +254,19 @@ class Scope:
             if entry.root_key == root_key:
                 self.closed.pop(entry.id, None)
                 self.troubles.pop(f"rewrap:{entry.id}", None)
+        for sealable in self.sealables.values():
+            self._reopen_unknown(sealable, root_key)
         self.troubles.pop("mint", None)
+
+    def _reopen_unknown(self, sealable: Sealable, root_key: str) -> None:
+        """What a data key that is recorded nowhere kept closed: only the envelope itself says what wrapped it."""
+        envelope = sealable.envelope
+        if envelope is None or envelope.wrapped.root_key != root_key:
+            return
+        self.closed.pop(envelope.data_key, None)
+        broken = self.notes.get(sealable.uid, NO_NOTE).broken
+        if broken is not None and broken.reason is Reason.UNKNOWN_DATA_KEY:
+            self.note(sealable, judged="", broken=None)
 
     @property
     def empty(self) -> bool:

@@ -216,6 +216,7 @@ class SealSteps:
         except Unavailable as error:
             self._closed(envelope.data_key, error)
         else:
+            self._scope.closed.pop(envelope.data_key, None)
             status = self._status(sealable, checking_seal())
             await self._store(sealable, entry, key, opened, envelope.context, status)
 
