@@ -117,7 +117,7 @@ def told(world: World, name: str) -> tuple[str, str, str]:
 
 
 def an_older_instance(world: World) -> Operator:
-    """Put the instance back alone, to before root key B; root key A is bound, B is not: see the data mart's envelope."""
+    """Put the instance back alone, to before root key B; root key A is bound, B is not."""
     at = ("OpenScaleInstance", NAMESPACE, INSTANCE)
     older = copy.deepcopy(world.cluster.objects[at])
     binding = copy.deepcopy(world.binding("x"))
