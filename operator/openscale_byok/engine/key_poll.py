@@ -92,6 +92,7 @@ class KeyPoll:
             other = next(iter(poll.followers.items()), None)
             if other is not None and other[0] in other[1].keys:
                 scope.keys[binding.metadata.uid] = other[1].keys[other[0]]
+                scope.reopen(binding.root_key)  # the poll has nothing new to say, but to this scope it is
         poll.followers[binding.metadata.uid] = scope
         self._of[binding.metadata.uid] = key
 
