@@ -24,8 +24,11 @@ Object = dict[str, Any]
 PAGE = (ROOT / "docs" / "backup.md").read_text()
 STRIPPED = re.findall(r'"(\w+)"', re.search(r"del\(.items\[\].metadata\[(.*?)\]\)", PAGE, re.DOTALL)[1])  # type: ignore[index]
 """The fields that the page's own command leaves out."""
-RESTORE_ROLE = next(role for role in yaml.safe_load_all("---\n".join(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)))
-                    if role["kind"] == "ClusterRole")
+RESTORE_ROLE = next(
+    role
+    for role in yaml.safe_load_all("---\n".join(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)))
+    if role["kind"] == "ClusterRole"
+)
 ALL = ",".join(kind.PLURAL for kind in KINDS)
 NAME = "team-backup"
 MARTS = ("one", "two")
@@ -153,13 +156,14 @@ class Site:
         return used
 
     def empty(self) -> None:
-        """Begin anew: the namespace goes, with all that is in it, and comes again."""
-        if not self.scene.operator.is_alive:
-            self.scene.operator.start()
-        if self.scene.api.get("Namespace", "", NAME):
-            self.scene.api.delete("Namespace", "", NAME)
-            self.scene.until(lambda: not self.scene.api.get("Namespace", "", NAME), "the namespace is gone")
-        self.scene.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}})
+        """Begin anew, with nothing left of what was restored before."""
+        self.scene.operator.stop()
+        for kind in (*(k.KIND for k in KINDS), "Secret"):
+            for found in self.scene.api.list(kind, NAME):
+                name = found["metadata"]["name"]
+                self.scene.api.patch(kind, NAME, name, {"metadata": {"finalizers": None}})
+                self.scene.api.delete(kind, NAME, name)
+        self.scene.operator.start()
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +172,6 @@ def there(scene: Scene, vault: Vault, backup: Backup, tmp_path_factory: pytest.T
     settings = {"KEY_POLL_SECONDS": "0.25", "SOURCE_REFRESH_SECONDS": "1"}
     folder = tmp_path_factory.mktemp("t")
     with raise_scene(folder=folder, postgres=False, settings=settings, emulator=scene.emulator) as raised:
-        if not raised.cluster.has_controller_manager:
-            pytest.skip("these binaries bring no controller-manager: nobody empties a namespace")
         raised.operator.stop()
         raised.api.delete("Secret", NAMESPACE, GLOBAL_KEY_SECRET)
         copied = scene.api.get("Secret", NAMESPACE, GLOBAL_KEY_SECRET)
@@ -177,6 +179,7 @@ def there(scene: Scene, vault: Vault, backup: Backup, tmp_path_factory: pytest.T
         raised.api.create(copied)
         raised.operator.start()
         raised.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-there"}})
+        raised.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}})
         clock = Team(raised, vault, "team-there")
         (key,) = clock.root_keys()
         clock.instance()
@@ -197,7 +200,6 @@ def restorer(scene: Scene, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def restored(there: Site, backup: Backup) -> Site:
     """All cases at once, as the page says: the operator does not run; objects, then statuses; then it starts."""
-    there.empty()
     there.scene.operator.stop()
     objects = [*backup.secrets()]
     for case in MIXES:
@@ -229,3 +231,98 @@ def test_whichever_is_older_all_of_it_opens(restored: Site, backup: Backup, case
     used = restored.opened(backup, case)
     assert used == {"global"} if case == "free" else used == {a if case.startswith("i0") else b}
     assert len(data_keys(restored.team, case)) == 1
+
+
+def test_an_instance_without_its_status_is_rebuilt_from_the_envelopes(restored: Site, backup: Backup) -> None:
+    """Half of the envelopes name the former data key, half the new one: both are found again, and said to be."""
+    restored.opened(backup, "wiped")
+    said = [e for e in restored.scene.api.list("Event", NAME) if e["reason"] == "PropertiesRebuilt"]
+    assert [e["regarding"]["name"] for e in said] == ["wiped"]
+    assert "2 data keys" in said[0]["note"]
+
+
+def test_one_data_mart_without_its_status_asks_for_its_password_alone(restored: Site, backup: Backup) -> None:
+    """The other one opens; this one says which Secret it waits for, and takes it."""
+    team = restored.team
+    team.until_ready("half-one")
+    found = team.until_reason("DataMart", "half-two", "SecretNotFound")
+    assert "half-two-db" in found["message"]
+    team.give_again("half-two", handover=True)
+    restored.opened(backup, "half")
+
+
+def test_with_both_statuses_lost_every_password_is_asked_for(restored: Site, backup: Backup) -> None:
+    """Nothing is there to open: each data mart says which Secret it waits for. Given again, all is as before."""
+    team = restored.team
+    for name in MARTS:
+        found = team.until_reason("DataMart", f"lost-{name}", "SecretNotFound")
+        assert f"lost-{name}-db" in found["message"]
+    for name in MARTS:
+        team.give_again(f"lost-{name}", handover=True)
+    assert restored.opened(backup, "lost") == {backup.keys[1]}
+
+
+@pytest.mark.parametrize(("case", "reason"), [("unbound", "Stuck"), ("unknown", "UnknownDataKey")])
+def test_a_binding_that_is_not_in_the_backup_is_named_and_bound(
+    restored: Site, backup: Backup, case: str, reason: str
+) -> None:
+    """The instance records the data key, or is too old to: no binding names its root key. Created, all opens."""
+    team, crn = restored.team, backup.keys[1]
+    for name in MARTS:
+        found = team.until_reason("DataMart", f"{case}-{name}", reason)
+        assert f"no RootKeyBinding in namespace {NAME} names root key {crn}: create one" in found["message"]
+        assert found["status"] == "False"
+    team.until_reason("OpenScaleInstance", case, "Stuck")
+    team.until_settled()
+    team.nothing_written()
+    team.bind("again" if case == "unbound" else "found", crn, case)
+    assert restored.opened(backup, case) == {backup.keys[0]}
+
+
+def alphabetical(there: Site, objects: list[Object]) -> None:
+    """As Velero goes: kind after kind by the alphabet, each object's status right after it; bindings come last."""
+    for kind in sorted(kind.KIND for kind in KINDS):
+        some = [found for found in objects if found["kind"] == kind]
+        there.create(*some)
+        there.statuses(*some)
+
+
+def statuses_late(there: Site, objects: list[Object]) -> None:
+    """Everything is there, and the operator has sealed with data keys of its own, when the statuses come."""
+    there.create(*objects)
+    cases = [found["metadata"]["name"] for found in objects if found["kind"] == "OpenScaleInstance"]
+    there.team.until(lambda: all(data_keys(there.team, case) for case in cases), "data keys were made meanwhile", 40)
+    refused = there.statuses(*objects)
+    assert len(refused) == len(cases), "no Active data key vanishes, not even by a restore"
+    assert all("may not vanish" in line for line in refused)
+
+
+@pytest.mark.parametrize("order", [alphabetical, statuses_late])
+def test_with_the_operator_running_nothing_is_lost_either(there: Site, backup: Backup, order: Any) -> None:
+    """Not the documented way: the operator makes data keys before the statuses come. Every password opens."""
+    there.empty()
+    there.create(*backup.secrets())
+    objects = [
+        o for c in MIXES for o in (*backup.bindings(c), *backup.marts(c, int(c[3])), backup.instance(c, int(c[1])))
+    ]
+    order(there, objects)
+    assert there.opened(backup, *MIXES) <= set(backup.keys)
+    there.team.until_settled()
+
+
+def test_both_clusters_go_on_under_the_same_root_key(there: Site, backup: Backup) -> None:
+    """What one of them does to its data keys is nothing to the other: each has its own, in its own status."""
+    b = backup.keys[1]
+    here, case = backup.source, MIXES[-1]
+    there.opened(backup, case)
+    before = data_keys(here, case)
+    there.team.patch("OpenScaleInstance", case, {"spec": {"dataKeyRevision": 1}})
+    there.team.until(
+        lambda: [k["id"] for k in data_keys(there.team, case)] not in ([], [k["id"] for k in before]), "new"
+    )
+    there.opened(backup, case)
+    assert data_keys(here, case) == before
+    here.until_protected(b, case)
+    proof = here.proof(case)
+    assert proof.holds
+    assert proof.passwords == backup.passwords(case)
