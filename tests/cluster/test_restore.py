@@ -143,8 +143,13 @@ class Site:
         return done.stderr
 
     def opened(self, backup: Backup, *cases: str) -> set[str]:
-        """Wait until all is Ready; every password opens, as it was given. Under which root keys."""
+        """Wait until all is Ready; every password opens, as it was given. Under which root keys.
+
+        A restored status says Ready by itself, until the operator has looked: so first of all it must open.
+        """
         marts = [f"{case}-{name}" for case in cases for name in MARTS]
+        for case in cases:
+            self.team.until(lambda case=case: self._opens(case), f"all of {case} opens by what is recorded", 40)
         self.team.until_ready(*marts, seconds=40)
         self.team.until_ready(*cases, kind="OpenScaleInstance", seconds=40)
         used: set[str] = set()
@@ -154,6 +159,10 @@ class Site:
             assert found.passwords == backup.passwords(case), case
             used |= found.root_keys
         return used
+
+    def _opens(self, case: str) -> bool:
+        found = self.team.proof(case)
+        return found.holds and len(found.passwords) == len(MARTS)
 
     def empty(self) -> None:
         """Begin anew, with nothing left of what was restored before."""
