@@ -129,7 +129,7 @@ class SealSteps:
 
     async def shred(self, step: Shred) -> None:
         """Destroy sealed passwords, by their owner's word, which is asked for once more: it can be taken back."""
-        self._scope.see_instance(await self._context.store.instance(*self._scope.key))
+        await self._context.read_instance(self._scope)
         clock = self._context.clock
         view = self._scope.view(clock.monotonic(), "", clock.now())
         if not shreds(view):
