@@ -284,3 +284,34 @@ def test_what_is_stuck_is_named_at_once(world: World) -> None:
     assert told(world.mart("kept")) == ("True", "Sealed")
     assert told(world.mart("gone")) == ("False", "Stuck")
     assert told(world.binding("x")) == ("False", "Stuck")
+
+
+@pytest.mark.parametrize("change", ["spec", "deleted", "made"])
+def test_what_happens_while_a_list_is_under_way_is_not_lost(world: World, change: str) -> None:
+    """A list that was made before an event and answers after it does not put the object back to what it was."""
+    world.give("a", handover=False)
+    world.create_mart("a")
+    operator = world.start()
+    world.wait(60.0)
+    scope = operator.engine.world.scope(("prod", "openscale"))
+    scope.listed = False
+    operator.engine.world._wake(scope.key)
+    world.loop.run_ready()
+    while "list datamarts" not in (names := [call.name for call in operator.process.pending]):
+        operator.process.whole()
+        world.loop.run_ready()
+    operator.process.half(names.index("list datamarts"))
+    if change == "spec":
+        world.revise_mart("a")
+    elif change == "deleted":
+        world.delete_mart("a")
+    else:
+        world.give("b", handover=False)
+        world.create_mart("b")
+    operator.deliver_heard()
+    world.wait(3.0)
+    if change == "deleted":
+        assert not scope.sealables
+    else:
+        ready = world.mart("b" if change == "made" else "a")
+        assert ready["status"]["observedGeneration"] == ready["metadata"]["generation"]

@@ -112,11 +112,16 @@ class Engine:
             await self._context.read_instance(scope)
         except Missing:
             scope.see_instance(None)
-        bindings = await store.bindings(*scope.key)
-        scope.list_bindings(bindings.version, bindings.items)
-        marts = await store.datamarts(*scope.key)
-        scope.list_marts(marts.version, marts.items)
+        # From here on events count: one that comes before the lists' answers is newer than they may be.
         scope.listed = True
+        try:
+            bindings = await store.bindings(*scope.key)
+            scope.list_bindings(bindings.version, bindings.items)
+            marts = await store.datamarts(*scope.key)
+            scope.list_marts(marts.version, marts.items)
+        except BaseException:
+            scope.listed = False
+            raise
         now, tuning = self._context.clock.monotonic(), self._context.tuning
         scope.relist_due = now + RELIST_SECONDS * (0.9 + self._context.jitter() / 5)
         scope.troubles.pop("list", None)

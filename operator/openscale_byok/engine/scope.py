@@ -77,6 +77,8 @@ class Scope:
     listed: bool = False
     listed_bindings: int = -1
     listed_marts: int = -1
+    departed: dict[str, int] = field(default_factory=dict)
+    """Deleted, by uid, at which version: a list from before does not bring it back."""
     in_flight: set[str] = field(default_factory=set)
     deferred: dict[str, tuple[bool, dict[str, Any]]] = field(default_factory=dict)
     last_report: float = float("-inf")
@@ -118,6 +120,7 @@ class Scope:
         """Take in a binding; whether that was news."""
         name, known = binding.metadata.name, self.bindings.get(binding.metadata.name)
         if gone:
+            self.departed[binding.metadata.uid] = binding.metadata.version
             self.keys.pop(binding.metadata.uid, None)
             return self.bindings.pop(name, None) is not None
         if known is not None and known.metadata.version >= binding.metadata.version:
@@ -140,6 +143,7 @@ class Scope:
         if known is None and version <= self.listed_marts:
             return False
         if gone:
+            self.departed[meta["uid"]] = version
             if known is not None and known.uid == meta["uid"]:
                 self.forget(known)
                 return True
@@ -157,20 +161,31 @@ class Scope:
     # Lists --------------------------------------------------------------------------------------------
 
     def list_bindings(self, version: int, bindings: Iterable[RootKeyBinding]) -> None:
-        """Replace the bindings by a consistent list."""
+        """Replace the bindings by a consistent list, but for what events have told since it was made."""
         self.listed_bindings = forward(self.listed_bindings, version)
-        self.bindings = {b.metadata.name: b for b in bindings}
+        since = {name: known for name, known in self.bindings.items() if known.metadata.version > version}
+        self.bindings = {b.metadata.name: b for b in bindings if b.metadata.uid not in self.departed} | since
+        self._forget_departed()
         uids = {b.metadata.uid for b in self.bindings.values()}
         self.keys = {uid: standing for uid, standing in self.keys.items() if uid in uids}
 
     def list_marts(self, version: int, marts: Iterable[DataMart]) -> None:
-        """Replace the data marts by a consistent list."""
+        """Replace the data marts by a consistent list, but for what events have told since it was made."""
         self.listed_marts = forward(self.listed_marts, version)
-        self.sealables = {}
-        for mart in marts:
-            self.put(self._sealable(mart))
+        since = {name: known for name, known in self.sealables.items() if known.meta.version > version}
+        self.sealables = {m.metadata.name: self._sealable(m) for m in marts if m.metadata.uid not in self.departed}
+        for name, known in since.items():
+            if known.context.instance == self._service_instance_id:
+                self.sealables[name] = known
+            else:
+                self.listed = False  # it carries the identity of a former instance: list once more
+        self._forget_departed()
         uids = {s.uid for s in self.sealables.values()}
         self.notes = {uid: note for uid, note in self.notes.items() if uid in uids}
+
+    def _forget_departed(self) -> None:
+        listed = min(self.listed_bindings, self.listed_marts)
+        self.departed = {uid: version for uid, version in self.departed.items() if version > listed}
 
     # Sealables ----------------------------------------------------------------------------------------
 
@@ -193,7 +208,11 @@ class Scope:
         return self._sealable(DataMart.of(raw))
 
     def _sealable(self, mart: DataMart) -> Sealable:
-        return from_datamart(mart, self.instance.spec.service_instance_id if self.instance else "")
+        return from_datamart(mart, self._service_instance_id)
+
+    @property
+    def _service_instance_id(self) -> str:
+        return self.instance.spec.service_instance_id if self.instance is not None else ""
 
     # Root keys ----------------------------------------------------------------------------------------
 
