@@ -118,7 +118,7 @@ class Scene:
 
     def opener(self) -> Opener:
         """Opens envelopes independently of the operator, with the root keys' owner's own rights."""
-        secret = self.get("secret", NAMESPACE, GLOBAL_KEY_SECRET)
+        secret = self.api.get("Secret", NAMESPACE, GLOBAL_KEY_SECRET)
         values = {name: base64.b64decode(value) for name, value in secret.get("data", {}).items()}
         return Opener(self.emulator.url, self.emulator.token(), values)
 
@@ -178,7 +178,8 @@ def raise_scene(
 
 def install_rights(cluster: Cluster, folder: Path, values: Mapping[str, Any]) -> Path:
     """Give the operator's ServiceAccount exactly the rights that the chart renders; its kubeconfig."""
-    cluster.kubectl("create", "namespace", NAMESPACE)
+    own = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    cluster.kubectl("apply", "-f", "-", input=manifests.as_text([own]))
     merged = {"secretAccess": {"clusterWide": True}} | dict(values)
     objects: Iterable[manifests.Object] = chart.rights(merged, namespace=NAMESPACE)
     cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=manifests.as_text(objects))

@@ -172,13 +172,13 @@ class Team:
         """Wait until an object is gone."""
         self.until(lambda: not self.get(kind, name), f"{kind} {name} is gone", seconds)
 
-    def until_settled(self) -> None:
-        """Wait until the operator has written nothing here during three key polls."""
+    def until_settled(self, *others: "Team") -> None:
+        """Wait until the operator has written nothing here (nor for the others) during three key polls."""
         since, polls = self._now(), self._polls()
 
         def quiet() -> bool:
             nonlocal since, polls
-            if self._written(since):
+            if self._written(since, *others):
                 since, polls = self._now(), self._polls()
             return self._polls() >= polls + 3
 
@@ -246,12 +246,12 @@ class Team:
             raise RuntimeError("counting needs the audit log of a cluster of our own")
         return audit.position(log)
 
-    def _written(self, since: int) -> Counter[str]:
-        log = self.scene.cluster.audit_log
+    def _written(self, since: int, *others: "Team") -> Counter[str]:
+        log, where = self.scene.cluster.audit_log, {self.namespace, *(other.namespace for other in others)}
         return Counter(
             "/".join(filter(None, (event.resource, event.subresource)))
             for event in (audit.requests(log, since) if log is not None else ())
-            if event.is_write and event.user == self.scene.operator_user and event.namespace == self.namespace
+            if event.is_write and event.user == self.scene.operator_user and event.namespace in where
         )
 
     # Proving ------------------------------------------------------------------------------------------

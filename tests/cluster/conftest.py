@@ -5,7 +5,8 @@ of them must be gone: a namespace never hangs.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 
 import pytest
@@ -82,18 +83,31 @@ def beacon(scene: Scene, vault: Vault) -> Iterator[str]:
 
 
 @pytest.fixture
-def team(scene: Scene, vault: Vault, beacon: str) -> Iterator[Team]:
+def team(crowd: Callable[[int], AbstractContextManager[list[Team]]]) -> Iterator[Team]:
     """A team of this test's own."""
-    found = _new_team(scene, vault, f"team-{next(_numbers)}", beacon)
-    yield found
-    scene.emulator.clear_faults()
-    if not scene.operator.is_alive:
-        scene.operator.start()
-    for kind in (*(k.KIND for k in KINDS), "Event"):
-        for item in scene.api.list(kind, found.namespace):
-            where = f"{found.namespace}: {kind} {item['metadata']['name']}"
-            vault.look(where, str({part: value for part, value in item.items() if part != "spec"}))
-    scene.api.delete("Namespace", "", found.namespace)
+    with crowd(1) as (found,):
+        yield found
+
+
+@pytest.fixture(scope="session")
+def crowd(scene: Scene, vault: Vault, beacon: str) -> Callable[[int], AbstractContextManager[list[Team]]]:
+    """So many teams, for as long as the block lasts."""
+
+    @contextmanager
+    def gathered(number: int) -> Iterator[list[Team]]:
+        teams = [_new_team(scene, vault, f"team-{next(_numbers)}", beacon) for _ in range(number)]
+        yield teams
+        scene.emulator.clear_faults()
+        if not scene.operator.is_alive:
+            scene.operator.start()
+        for found in teams:
+            for kind in (*(k.KIND for k in KINDS), "Event"):
+                for item in scene.api.list(kind, found.namespace):
+                    where = f"{found.namespace}: {kind} {item['metadata']['name']}"
+                    vault.look(where, str({part: value for part, value in item.items() if part != "spec"}))
+            scene.api.delete("Namespace", "", found.namespace)
+
+    return gathered
 
 
 def _new_team(scene: Scene, vault: Vault, name: str, beacon: str = "") -> Team:

@@ -44,7 +44,7 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
         work: what is done with the engine; the operator feeds it with kopf's events.
 
     Raises:
-        Refused: it must not start: a CRD is missing, or a version of the global key that is named somewhere.
+        Refused: it must not run: a CRD is missing, or a version of the global key that is named somewhere.
         Unavailable: the API server cannot be reached.
         WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
@@ -55,10 +55,7 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
         Cluster.connect(settings.writes_in_flight + settings.instances_at_once) as cluster,
         http.open_session() as session,
     ):
-        unserved = await cluster.serves_our_kinds()
-        if unserved:
-            text = f"the API server does not serve {', '.join(unserved)}; apply the CRDs first: kubectl apply -k crds"
-            raise Refused(Reason.INVALID_OBJECT, text)
+        await expect_our_kinds(cluster)
         instances = await cluster.instances()
         named = global_versions(instances)
         key = await global_key.load(cluster, settings.namespace, settings.global_key_secret, named)
@@ -78,6 +75,22 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
         except WentBack as error:
             log.error("ending, to be started anew with an empty memory", message=str(error))
             raise
+        except Exception:
+            # A watch fails for good where its CRD was deleted: say that, as the next start would.
+            await expect_our_kinds(cluster)
+            raise
+
+
+async def expect_our_kinds(cluster: Cluster) -> None:
+    """Without a CRD there is nothing to do here, and no way to tell what is left to do.
+
+    Raises:
+        Refused: the API server does not serve one of our kinds.
+    """
+    unserved = await cluster.serves_our_kinds()
+    if unserved:
+        text = f"the API server does not serve {', '.join(unserved)}; apply the CRDs first: kubectl apply -k crds"
+        raise Refused(Reason.INVALID_OBJECT, text)
 
 
 def global_versions(instances: Listing[OpenScaleInstance]) -> dict[str, str]:
