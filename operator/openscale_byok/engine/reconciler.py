@@ -19,7 +19,7 @@ from openscale_byok.engine.queue import KeyedQueue
 from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, Scope, WentBack
 from openscale_byok.engine.seal_steps import SealSteps
 from openscale_byok.engine.world import World
-from openscale_byok.errors import ByokError, Changed, Missing
+from openscale_byok.errors import ByokError, Changed, Missing, Refused
 from openscale_byok.resources import OpenScaleInstance, Properties, RootKeyBinding, SealedSource
 
 RELIST_SECONDS = 600.0
@@ -89,6 +89,7 @@ class Engine:
                 await self._list(scope)
         except ByokError as error:
             self._failed(scope, "list", error)
+            await self._say_unread(scope, error)
             return max(0.05, scope.troubles["list"].due - self._context.clock.monotonic())
         if scope.empty:
             self._poll.follow(scope)
@@ -130,6 +131,24 @@ class Engine:
                 # Settled before this process began: its source is looked at in its turn, not in a herd.
                 due = now + tuning.source_refresh_seconds * self._context.jitter()
                 scope.note(sealable, source_looked=sealable.meta.generation, source_due=due)
+
+    async def _say_unread(self, scope: Scope, error: ByokError) -> None:
+        """An object that is not of its CRD's shape stops its instance: the instance says which one it is."""
+        instance = scope.instance
+        if instance is None or not isinstance(error, Refused):
+            return
+        meta, wanted = instance.metadata, conditions.of_unread_instance(error)
+        found = conditions.merged(instance.status.conditions, wanted, meta.generation, self._context.now_text())
+        if found is None:
+            return
+        status = {"conditions": found, "observedGeneration": meta.generation}
+        try:
+            scope.see_instance(
+                OpenScaleInstance.of(await self._context.store.patch_status(instance.KIND, meta, status))
+            )
+            await self._context.store.announce(instance.KIND, meta, error.reason, error.message)
+        except ByokError as failure:
+            log.warning("unread not said", namespace=scope.key[0], instance=scope.key[1], reason=failure.reason.value)
 
     async def _execute(self, scope: Scope, view: View, step: steps.Step) -> None:
         try:

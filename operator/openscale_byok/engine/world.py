@@ -24,14 +24,23 @@ class World:
         return found
 
     def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
-        """Take in an event. An object of another shape than its CRD demands is named, and left to the next list."""
+        """Take in an event. One of an object of another shape than its CRD demands makes its instance list anew, and
+        so say it."""
         try:
             if listed:
                 self._compare(kind, raw)
             self._see(kind, raw, gone=gone)
         except (ValueError, KeyError) as error:
             name = raw.get("metadata", {}).get("name", "")
-            log.error("invalid object", kind=kind, name=name, error=type(error).__name__)
+            log.warning("invalid object", kind=kind, name=name, cause=type(error).__name__)
+            self._doubt(raw)
+
+    def _doubt(self, raw: dict[str, Any]) -> None:
+        reference = (raw.get("spec") or {}).get("instanceRef") or {}
+        key = (raw.get("metadata", {}).get("namespace", ""), reference.get("name", ""))
+        if key in self.scopes:
+            self.scopes[key].listed = False
+            self._wake(key)
 
     def _see(self, kind: str, raw: dict[str, Any], *, gone: bool) -> None:
         if kind == DataMart.KIND:

@@ -22,6 +22,12 @@ def of_instance(view: View, found: Count) -> tuple[Wanted, ...]:
     return (*_instance_ready(view, choice, usable, found), usable, _encrypted(found))
 
 
+def of_unread_instance(cause: Refused) -> tuple[Wanted, ...]:
+    """An instance of which not everything can be read: nothing is decided, nor said, on a part of it."""
+    unknown = (Wanted(type_, "Unknown", cause.reason, cause.message) for type_ in ("KeyUsable", "Encrypted"))
+    return (*not_ready(cause.reason, cause.message), *unknown)
+
+
 def _instance_key(view: View, choice: Choice) -> Wanted:
     if choice.binding is not None:
         return key_usable(view.key(choice.binding))
