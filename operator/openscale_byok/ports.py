@@ -81,6 +81,8 @@ class Listing(Generic[T]):
 
     version: int
     items: tuple[T, ...]
+    unreadable: tuple[str, ...] = ()
+    """Objects of another shape than their CRD demands, where these are left out and named instead."""
 
 
 class Store(Protocol):
@@ -91,7 +93,7 @@ class Store(Protocol):
         ...
 
     async def instances(self) -> Listing[OpenScaleInstance]:
-        """Every instance of the cluster."""
+        """Every instance of the cluster; one that cannot be read is named apart, and stops nobody else's."""
         ...
 
     async def version(self) -> int:

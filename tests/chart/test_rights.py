@@ -11,6 +11,10 @@ CLUSTER, OWN = "*", "ns"
 Right = tuple[str, str, str, str, str]
 """Where ('*': in the whole cluster), group, resource, verb, name ('' : any)."""
 
+CRN = (
+    "crn:v1:bluemix:public:kms:us-south:a/0123456789abcdef0123456789abcdef:"
+    "11111111-2222-4333-8444-555555555555:key:00000000-0000-4000-8000-000000000001"
+)
 OPERATOR: set[Right] = {
     (CLUSTER, GROUP, "openscaleinstances", "get", ""),
     (CLUSTER, GROUP, "openscaleinstances", "list", ""),
@@ -95,6 +99,11 @@ def _for_users(found: list[dict[str, Any]], name: str) -> bool:
             secrets_in(CLUSTER) | tokens_in(CLUSTER),
         ),
         ({"secretAccess": {"namespaces": [OWN]}}, secrets_in(OWN)),
+        ({"settings": {"globalRootKey": CRN}}, {(OWN, "", "secrets", "get", "openscale-byok-global-root-key")}),
+        (
+            {"settings": {"globalRootKeyFormer": CRN, "globalRootKeySecret": "kp"}},
+            {(OWN, "", "secrets", "get", "kp")},
+        ),
     ],
     ids=str,
 )

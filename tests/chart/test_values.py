@@ -54,6 +54,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"userRoles": {"editKinds": ["secrets"]}}, "/userRoles/editKinds/0"),
     ({"settings": {"globalKeySecret": ""}}, "/settings/globalKeySecret"),
     ({"settings": {"globalKeySecret": "a, b"}}, "/settings/globalKeySecret"),
+    ({"settings": {"globalRootKey": "my-key"}}, "/settings/globalRootKey"),
+    ({"settings": {"globalRootKeyFormer": "crn:v1:"}}, "/settings/globalRootKeyFormer"),
+    ({"settings": {"globalRootKeySecret": ""}}, "/settings/globalRootKeySecret"),
+    ({"settings": {"globalRootKeyEndpoint": "kp.example.com"}}, "/settings/globalRootKeyEndpoint"),
     ({"settings": {"iamUrl": "iam.cloud.ibm.com"}}, "/settings/iamUrl"),
     ({"settings": {"keyProtectUrl": "ftp://x"}}, "/settings/keyProtectUrl"),
     ({"settings": {"allowedEndpoints": "https://kp.example.com"}}, "/settings/allowedEndpoints"),
@@ -158,6 +162,12 @@ def test_the_notes_tell_the_next_two_commands():
     assert "kubectl --namespace ns rollout status deployment/r-openscale-byok\n" in text
     assert "kubectl get openscale --all-namespaces\n" in text
     assert "ns/openscale-byok-global-key" in text
+    crn = (
+        "crn:v1:bluemix:public:kms:us-south:a/"
+        + "0" * 32
+        + ":{0}:key:{0}".format("0" * 8 + "-0000" * 3 + "-" + "0" * 12)
+    )
+    assert crn in _notes({"settings": {"globalRootKey": crn}})
     assert "WARNING" not in text
 
 

@@ -11,16 +11,19 @@ import pytest
 from conformance.kms import AAD, Harness, KmsConformance, refusal
 from key_protect_emulator.control import Emulator
 from openscale_byok.adapters import http
+from openscale_byok.adapters.global_key import GlobalKey, generate_values
+from openscale_byok.adapters.global_root_key import GlobalKeys
 from openscale_byok.adapters.http import MAX_RETRY_AFTER
 from openscale_byok.adapters.iam import FRESH_FRACTION, RENEWAL_RETRY_SECONDS, Iam, api_key_form
 from openscale_byok.adapters.key_protect import KeyProtectKey
-from openscale_byok.adapters.root_keys import Policy, RootKeyDirectory
+from openscale_byok.adapters.root_keys import Policy, RootKeyDirectory, owners_root_key
 from openscale_byok.core.key_state import KeyState
 from openscale_byok.core.source import Source
 from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.ports import Kms
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import Credentials, RootKeyBinding, SecretKeyRef
+from openscale_byok.resources.crn import parse as parse_crn
 
 CREDENTIALS = Credentials(api_key_secret_ref=SecretKeyRef(name="api-key", key="apikey"))
 MARKER = "marker-of-a-body-that-nobody-may-repeat"
@@ -43,6 +46,19 @@ class Secrets:
 
 
 @dataclass
+class GlobalSecret:
+    """The global key's Secret."""
+
+    values: dict[str, bytes] = field(repr=False)
+
+    async def read(self, namespace: str, name: str) -> Source:
+        return Source("uid", "1", "Opaque", self.values)
+
+    async def create_secret(self, namespace: str, name: str, values: object) -> Source:
+        raise AssertionError("behind the port nothing is ever created")
+
+
+@dataclass
 class Customer:
     """A service id with an API key, and the operator's directory of root keys that uses it."""
 
@@ -54,7 +70,13 @@ class Customer:
     def __post_init__(self) -> None:
         policy = Policy(default_endpoint=self.emulator.url)
         iam = Iam(self.session, self.emulator.iam_url)
+        self.secret = GlobalKey(GlobalSecret(generate_values()), "byok", "global-key")
         self.directory = RootKeyDirectory(self.session, iam, self.secrets, self.secrets, policy, global_key=_NO_KMS)
+
+    def owners(self, crn: str) -> Kms:
+        at, url = SecretKeyRef(name="api-key", key="apikey"), self.emulator.url
+        iam = Iam(self.session, self.emulator.iam_url)
+        return owners_root_key(self.session, iam, self.secrets, at, "byok", url, parse_crn(crn))
 
     def kms(self, crn: str) -> Kms:
         binding = {"metadata": {"namespace": "ns", "name": "b"}, "spec": {"instanceRef": {"name": "i"}}}
@@ -96,6 +118,57 @@ class TestKeyProtect(KmsConformance):
             return customer.kms(crn)
 
         return Harness(customer.kms(crn), customer.kms(emulator.create_root_key(emulator.instance)), rotate)
+
+
+class TestGlobalRootKey(KmsConformance):
+    """A root key of the operator's owner in place of the global key's Secret."""
+
+    @pytest.fixture
+    def harness(self, customer: Customer, emulator: Emulator, crn: str) -> Harness:
+        def keys(root_key: str) -> GlobalKeys:
+            return GlobalKeys(customer.owners(root_key), customer.secret, {root_key: customer.owners(root_key)})
+
+        async def rotate() -> Kms:
+            await asyncio.to_thread(emulator.rotate, crn)
+            return keys(crn)
+
+        return Harness(keys(crn), keys(emulator.create_root_key(emulator.instance)), rotate)
+
+    async def test_a_rotation_is_followed_by_a_rewrap(self, harness: Harness) -> None:
+        """As under a customer's key: its material was never readable, so no secret needs to be touched."""
+        _, wrapped = await harness.kms.generate(AAD)
+        look = await (await harness.rotate()).look()
+        assert look.behind(wrapped.version)
+        assert not look.left(wrapped.version)
+
+    async def test_what_wrapped_before_the_switch_still_opens(self, customer: Customer, crn: str) -> None:
+        """From the Secret to Key Protect and back: each opens by what wrapped it, and is to be replaced, not lost."""
+        mine, secret = customer.owners(crn), customer.secret
+        to, back = GlobalKeys(mine, secret, {crn: mine}), GlobalKeys(secret, secret, {crn: mine})
+        for before, after in ((secret, to), (to, back)):
+            made, wrapped = await before.generate(AAD)
+            assert made == await after.unwrap(wrapped.ciphertext, AAD)
+            look = await after.look()
+            assert look.left(wrapped.version)
+            assert not look.behind(wrapped.version)
+        _, wrapped = await secret.generate(AAD)
+        await refusal(to.rewrap(wrapped.ciphertext, AAD), Reason.TAMPERED)
+
+    async def test_a_root_key_that_no_setting_names_is_said(self, customer: Customer, crn: str) -> None:
+        """The setting was taken away too soon: it is not Tampered, and the text says which setting helps."""
+        _, wrapped = await GlobalKeys(customer.owners(crn), customer.secret, {crn: customer.owners(crn)}).generate(AAD)
+        without = GlobalKeys(customer.secret, customer.secret, {})
+        said = await refusal(without.unwrap(wrapped.ciphertext, AAD), Reason.GLOBAL_KEY_VERSION_MISSING)
+        assert crn in said.message
+        assert "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_FORMER" in said.message
+
+    async def test_a_refusal_says_whose_key_it_is(self, customer: Customer, emulator: Emulator, crn: str) -> None:
+        """The owner of an instance has not chosen this key: every text says that it is the global key's."""
+        kms = customer.owners(crn)
+        _, wrapped = await kms.generate(AAD)
+        emulator.disable(crn)
+        said = await refusal(kms.unwrap(wrapped.ciphertext, AAD), Reason.KEY_DISABLED)
+        assert said.message.startswith("the global key: ")
 
 
 async def unavailable(call: Awaitable[object], reason: Reason = Reason.KEY_PROTECT_UNAVAILABLE) -> Unavailable:

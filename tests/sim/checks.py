@@ -6,9 +6,9 @@ relies on nothing that the engine believes.
 
 from dataclasses import dataclass, field
 
-from openscale_byok.adapters import global_key
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.crypto.data_key import DataKey
+from openscale_byok.crypto.global_versions import LEAVING, parse
 from openscale_byok.errors import Refused
 from openscale_byok.resources import (
     FINALIZER,
@@ -21,7 +21,7 @@ from openscale_byok.resources import (
 
 from .cluster import Cluster
 from .operator import GLOBAL_KEY_SECRET, OWN_NAMESPACE
-from .root_keys import Vault, _now
+from .root_keys import Vault
 
 
 @dataclass
@@ -135,5 +135,6 @@ class Checks:
         aad = ("openscale-byok", instance.spec.service_instance_id)
         if root_key != GLOBAL:
             return self.vault.key(root_key).unwrap(wrapped, aad)
-        key = global_key.parse(self.cluster.secrets[OWN_NAMESPACE, GLOBAL_KEY_SECRET])
-        return _now(key.unwrap(wrapped, aad))
+        values = self.cluster.secrets[OWN_NAMESPACE, GLOBAL_KEY_SECRET].values
+        # A version that was set aside opens nothing for the operator, and is not lost: so it is with every root key.
+        return parse({name.removeprefix(LEAVING): raw for name, raw in values.items()}).unwrap(wrapped, aad)

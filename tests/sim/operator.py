@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from openscale_byok.adapters import global_key
+from openscale_byok.core.global_names import of_datamart, of_instance
 from openscale_byok.core.source import Source
 from openscale_byok.engine.context import Context, Tuning
 from openscale_byok.engine.data_keys import DataKeys
@@ -13,7 +14,7 @@ from openscale_byok.engine.scope import WentBack
 from openscale_byok.errors import ByokError
 from openscale_byok.ports import Listing
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import GLOBAL, KINDS, DataMart, Meta, OpenScaleInstance, RootKeyBinding
+from openscale_byok.resources import KINDS, DataMart, Meta, OpenScaleInstance, RootKeyBinding
 from openscale_byok.shell.key_log import KeyLog
 
 from .cluster import Cluster, Event, Raw
@@ -79,6 +80,19 @@ class GatedCluster:
         return self._cluster.version, self._cluster.all(kind, instance)
 
 
+class Secrets:
+    """The global key's Secret behind a gate that is the root key's own: it answers at once."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def read(self, namespace: str, name: str) -> Source:
+        return self._cluster.read_secret(namespace, name)
+
+    async def create_secret(self, namespace: str, name: str, values: Mapping[str, bytes]) -> Source:
+        return self._cluster.create_secret(namespace, name, values)
+
+
 class Operator:
     """One run of the operator, from its start to its crash."""
 
@@ -137,13 +151,14 @@ class Operator:
     async def _run(self) -> None:
         store = GatedCluster(self.process, self._cluster)
         instances = await store.instances()
-        named = {
-            global_key.version_of(entry.wrapped): instance.metadata.name
-            for instance in instances.items
-            for entry in instance.properties.data_keys
-            if entry.root_key == GLOBAL
-        }
-        key = await global_key.load(store, OWN_NAMESPACE, GLOBAL_KEY_SECRET, named)
+
+        async def naming() -> dict[str, str]:
+            found = [one for instance in instances.items for one in of_instance(instance)]
+            found += filter(None, map(of_datamart, map(DataMart.of, self._cluster.all(DataMart.KIND))))
+            return {one.version: one.where for one in found}
+
+        await global_key.create_once(store, OWN_NAMESPACE, GLOBAL_KEY_SECRET, naming)
+        key = global_key.GlobalKey(Secrets(self._cluster), OWN_NAMESPACE, GLOBAL_KEY_SECRET)
         clock = LoopClock(self._loop)
         root_keys = GatedRootKeys(self.process, self._vault, key)
         context = Context(store, store, root_keys, clock, DataKeys(clock, (LOG,)), self._tuning, (LOG,), lambda: 0.5)

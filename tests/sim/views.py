@@ -29,6 +29,10 @@ USABLE = KeyStanding(KeyLook(KeyState.ACTIVE, "1"))
 DISABLED = KeyStanding(KeyLook(KeyState.SUSPENDED, "1"))
 EXPIRED = KeyStanding(KeyLook(KeyState.DEACTIVATED, "1"))
 UNREACHED = KeyStanding(None, AWAY)
+SECRET = KeyStanding(KeyLook(KeyState.ACTIVE, "2", rewraps=None))
+"""The global key in its Secret, at its second version."""
+OWNERS = KeyStanding(KeyLook(KeyState.ACTIVE, "key/2", rewraps="key/"))
+"""The global key in Key Protect, at its second version."""
 
 
 def crn(letter: str) -> str:
@@ -135,17 +139,22 @@ def view(
     bindings: Iterable[RootKeyBinding] = (),
     marts: Iterable[tuple[Sealable, Note]] = (),
     keys: Mapping[str, KeyStanding] | None = None,
+    global_key: KeyStanding | None = None,
     last_report: float = 0.0,
     **more: Any,
 ) -> View:
-    """What is observed; every root key is usable unless *keys* (by the binding's name) says otherwise."""
+    """What is observed; every root key is usable unless *keys* (by the binding's name) says otherwise.
+
+    The global key was not looked at yet, unless *global_key* says what was found.
+    """
     bindings, marts = tuple(bindings), tuple(marts)
     return View(
         "n",
         "prod",
         found,
         bindings=bindings,
-        keys={b.metadata.uid: (keys or {}).get(b.metadata.name, USABLE) for b in bindings},
+        keys={b.metadata.uid: (keys or {}).get(b.metadata.name, USABLE) for b in bindings}
+        | ({GLOBAL: global_key} if global_key is not None else {}),
         sealables=tuple(sealable for sealable, _ in marts),
         notes={sealable.uid: note for sealable, note in marts},
         last_report=last_report,

@@ -88,7 +88,7 @@ def about_to_unwrap(world: World) -> Operator:
     first, _ = sealed(world)
     first.crash()
     operator = world.start()
-    operator.process.whole(at_call(world, operator, "kms.look"))
+    operator.process.whole(at_call(world, operator, "kms.look crn"))
     at_call(world, operator, "kms.unwrap")
     return operator
 
@@ -163,7 +163,7 @@ def _next_look(world: World, operator: Operator) -> int:
     """Time goes on, and nothing is answered, until the next look is about to be made."""
     for _ in range(50):
         names = [call.name for call in operator.process.pending]
-        found = next((n for n, name in enumerate(names) if name.startswith("kms.look")), None)
+        found = next((n for n, name in enumerate(names) if name.startswith("kms.look crn")), None)
         if found is not None:
             return found
         timer = world.loop.next_timer()
@@ -240,7 +240,7 @@ def test_before_the_first_look_nothing_opens(world: World) -> None:
     operator.crash()
     disable(world)
     operator = world.start()
-    at_call(world, operator, "kms.look")
+    at_call(world, operator, "kms.look crn")
     assert outcome(_asked(world, operator)) == Reason.CHECKING_KEY
     world.run(operator)
     assert told(world, operator) == Reason.KEY_DISABLED

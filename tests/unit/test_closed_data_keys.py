@@ -11,6 +11,7 @@ from openscale_byok.engine.scope import Failure, Scope
 from openscale_byok.errors import Missing, Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import FINALIZER, DataMart, OpenScaleInstance
+from sim.views import DISABLED
 
 GUID = "00000000-1111-2222-3333-444444444444"
 NOW = "2026-11-23T00:00:00Z"
@@ -73,3 +74,11 @@ def test_another_wrapped_form_is_tried_at_once() -> None:
     ]
     scope.see_instance(OpenScaleInstance.of(raw))
     assert old not in scope.closed
+
+
+def test_a_list_forgets_no_look_at_the_global_key() -> None:
+    """It is no binding's: were it forgotten at each list, a refusal would be forgotten until the next look."""
+    scope = Scope(("n", "prod"))
+    scope.keys = {"global": DISABLED, "a binding that is gone": DISABLED}
+    scope.list_bindings(1, ())
+    assert scope.keys == {"global": DISABLED}

@@ -19,6 +19,8 @@ from sim.views import (
     NO,
     NOW,
     OLD,
+    OWNERS,
+    SECRET,
     UNREACHED,
     USABLE,
     A,
@@ -322,3 +324,39 @@ def test_a_root_key_that_is_back_is_announced_once(trouble):
     back = replace(reported(seen), keys={"uid-a": USABLE})
     assert announced(back) == [Reason.KEY_ACTIVE] * 2
     assert announced(reported(back)) == []
+
+
+GLOBAL_KEYS = {
+    "disabled": (replace(OWNERS, look=DISABLED.look), ("False", "KeyDisabled"), "Stalled"),
+    "refused": (replace(OWNERS, trouble=NO), ("False", "KeyDisabled"), "Stalled"),
+    "away": (replace(OWNERS, trouble=AWAY), ("Unknown", "KeyProtectUnavailable"), "Reconciling"),
+    "expired": (replace(OWNERS, look=EXPIRED.look), ("True", "KeyExpired"), ""),
+    "well": (SECRET, ("True", "InForce"), ""),
+    "not looked at yet": (None, ("True", "InForce"), ""),
+}
+
+
+@pytest.mark.parametrize(("standing", "usable", "waits"), GLOBAL_KEYS.values(), ids=GLOBAL_KEYS)
+def test_an_instance_under_the_global_key_says_how_that_stands(standing, usable, waits):
+    """As a binding says it of a customer's root key; and says whose key it is, where a person must act."""
+    current = entry(NEW, version="2")
+    seen = view(instance([current]), marts=[mart(under=NEW, ready=True)], global_key=standing)
+    told = {c["type"]: c for c in conditions.told(seen, NOW)["conditions"]}
+    assert (told["KeyUsable"]["status"], told["KeyUsable"]["reason"]) == usable
+    assert [type_ for type_ in ("Stalled", "Reconciling") if type_ in told] == ([waits] if waits else [])
+
+
+def test_a_lost_version_is_the_instances_own_trouble():
+    """The active data key's version is not there: Stalled, by name; and no successor hides it."""
+    lost = Refused(Reason.GLOBAL_KEY_VERSION_MISSING, "version abcd of the global key is not in its Secret")
+    seen = view(instance([entry(NEW)]), marts=[mart(under=NEW, ready=True)], global_key=SECRET, closed={NEW.id: lost})
+    told = {c["type"]: c for c in conditions.told(seen, NOW)["conditions"]}
+    assert told["Stalled"]["reason"] == told["KeyUsable"]["reason"] == "GlobalKeyVersionMissing"
+    assert "abcd" in told["Ready"]["message"]
+
+
+def test_a_rotation_that_is_about_to_be_followed_is_not_ready():
+    """Everything is current under the former version, and must not say so."""
+    seen = view(instance([entry(NEW)]), marts=[mart(under=NEW, ready=True)], global_key=SECRET)
+    told = {c["type"]: c for c in conditions.told(seen, NOW)["conditions"]}
+    assert (told["Ready"]["status"], told["Ready"]["reason"]) == ("False", "ReEncrypting")

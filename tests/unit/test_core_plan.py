@@ -20,6 +20,8 @@ from sim.views import (
     NEW,
     NO,
     OLD,
+    OWNERS,
+    SECRET,
     UNREACHED,
     A,
     B,
@@ -83,6 +85,24 @@ ROWS = {
     ),
     "an expired root key, rotated before": (
         one(entry(NEW, A), bindings=[binding("a", A)], keys={"a": NEWER}),
+        f"rewrap:{NEW.id}",
+    ),
+    "a rotated global key": (one(entry(NEW), marts=[READY], global_key=SECRET), "mint global"),
+    "a rotated global key, a binding waits": (
+        one(entry(NEW), bindings=[binding("a", A)], keys={"a": DISABLED}, marts=[READY], global_key=SECRET),
+        "mint global",
+    ),
+    "a rotated global key, its data key not opened yet": (
+        one(entry(NEW), marts=[mart(under=NEW, ready=True, judged="")], global_key=SECRET),
+        "verify",
+    ),
+    "a global key switched to Key Protect": (one(entry(NEW), marts=[READY], global_key=OWNERS), "mint global"),
+    "a global key switched to the Secret": (
+        one(entry(NEW, version="key/2"), marts=[READY], global_key=SECRET),
+        "mint global",
+    ),
+    "a global key in Key Protect, rotated": (
+        one(entry(NEW, version="key/1"), marts=[READY], global_key=OWNERS),
         f"rewrap:{NEW.id}",
     ),
     "an unknown data key": (one(entry(NEW), marts=[mart(under=LOST, judged="")]), "recover"),
@@ -207,6 +227,20 @@ QUIET = {
     "rotated, and refused": one(
         entry(NEW, A, version="0"), bindings=[binding("a", A)], keys={"a": replace(DISABLED, trouble=NO)}
     ),
+    "a rotated global key, its data key lost": one(
+        entry(NEW), marts=[READY], global_key=SECRET, shut=SHUT_NEW, closed={NEW.id: NO}
+    ),
+    "a rotated global key, nothing of it here": one(
+        entry(NEW, A), bindings=[binding("a", A)], marts=[READY], global_key=SECRET
+    ),
+    "a rotated global key, of its version": one(entry(NEW, version="2"), marts=[READY], global_key=SECRET),
+    "a rotated global key, Forbid": view(
+        instance([entry(NEW)], globalKeyPolicy="Forbid"), marts=[READY], global_key=SECRET
+    ),
+    "a global key in Key Protect, rotated and refused": one(
+        entry(NEW, version="key/1"), marts=[READY], global_key=replace(OWNERS, trouble=NO)
+    ),
+    "a global key switched to a refused one": one(entry(NEW), marts=[READY], global_key=replace(OWNERS, trouble=NO)),
     "unknown, Active shut": one(entry(NEW), marts=[mart(under=LOST, judged="")], shut=SHUT_NEW),
     "unopened, Active shut": one(entry(NEW), marts=[mart(under=NEW, ready=True, judged="")], shut=SHUT_NEW),
     "a new secret, Active shut": one(entry(NEW), marts=[UNSEALED], shut=SHUT_NEW),

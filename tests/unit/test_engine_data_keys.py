@@ -377,3 +377,26 @@ async def test_what_was_unwrapped_before_a_refusal_is_not_used_after_it() -> Non
     assert await waiting is Reason.CHANGED_MEANWHILE
     assert not keys.serves("h", NEW.id, LIMIT)
     assert await told(keys, root) is NEW
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [(NO, False), (BAD, True), (Refused(Reason.GLOBAL_KEY_VERSION_MISSING, "missing"), True)],
+    ids=["a clear no", "tampered", "its version is missing"],
+)
+async def test_what_is_about_one_data_key_takes_no_other_with_it(answer, left):
+    """Whoever writes a wrong wrapped key, or one of a missing version, into one instance closes that one alone."""
+    keys = DataKeys(Clock())
+    keys.put("h", OLD)
+    assert await told(keys, Root(answer)) is answer.reason
+    assert keys.serves("h", OLD.id, LIMIT) is left
+
+
+async def test_a_data_key_whose_version_is_missing_serves_no_more():
+    """Its version was taken out of the Secret: once that was seen, the key at hand is not used to its limit."""
+    clock = Clock()
+    keys = DataKeys(clock)
+    keys.put("h", NEW)
+    clock.seconds = HALF
+    await told(keys, Root(Refused(Reason.GLOBAL_KEY_VERSION_MISSING, "missing")))
+    assert not keys.serves("h", NEW.id, LIMIT)

@@ -6,13 +6,21 @@ from pydantic import ValidationError
 from openscale_byok.shell.settings import Settings
 
 CANARY = "c4n4ry"
+CRN = (
+    "crn:v1:bluemix:public:kms:us-south:a/0123456789abcdef0123456789abcdef:"
+    "11111111-2222-4333-8444-555555555555:key:00000000-0000-4000-8000-000000000001"
+)
 WRONG = {
-    "NAMESPACE": "", "GLOBAL_KEY_SECRET": "", "IAM_URL": f"ftp://{CANARY}", "KEY_PROTECT_URL": f"//{CANARY}",
+    "NAMESPACE": "", "GLOBAL_KEY_SECRET": "", "GLOBAL_ROOT_KEY": CANARY, "GLOBAL_ROOT_KEY_FORMER": f"{CRN}:{CANARY}",
+    "GLOBAL_ROOT_KEY_SECRET": "", "GLOBAL_ROOT_KEY_ENDPOINT": f"ftp://{CANARY}",
+    "IAM_URL": f"ftp://{CANARY}", "KEY_PROTECT_URL": f"//{CANARY}",
     "TRUSTED_PROFILES": CANARY, "KEY_POLL_SECONDS": CANARY, "SOURCE_REFRESH_SECONDS": "0", "WRITES_IN_FLIGHT": "257",
     "INSTANCES_AT_ONCE": "0", "LOG_LEVEL": CANARY,
 }  # fmt: skip
 RIGHT = {
     "NAMESPACE": ("byok", "byok"), "GLOBAL_KEY_SECRET": ("key", "key"),
+    "GLOBAL_ROOT_KEY": (CRN, CRN), "GLOBAL_ROOT_KEY_FORMER": (CRN, CRN), "GLOBAL_ROOT_KEY_SECRET": ("s", "s"),
+    "GLOBAL_ROOT_KEY_ENDPOINT": ("https://kp.example.com", "https://kp.example.com"),
     "IAM_URL": ("http://iam.example.com", "http://iam.example.com"),
     "KEY_PROTECT_URL": ("https://kp.example.com", "https://kp.example.com"),
     "ALLOWED_ENDPOINTS": ('["https://kp.example.com"]', ("https://kp.example.com",)),

@@ -82,7 +82,7 @@ class Cluster:
 
     async def instances(self) -> Listing[OpenScaleInstance]:
         """See `ports.Store`."""
-        return await self._list(OpenScaleInstance, "", "")
+        return await self._list(OpenScaleInstance, "", "", tolerant=True)
 
     async def version(self) -> int:
         """See `ports.Store`. One item at most is sent; without a resourceVersion the answer is never a cached one."""
@@ -96,6 +96,10 @@ class Cluster:
     async def datamarts(self, namespace: str, instance: str) -> Listing[DataMart]:
         """See `ports.Store`."""
         return await self._list(DataMart, namespace, instance)
+
+    async def every_datamart(self) -> Listing[DataMart]:
+        """Every data mart of the cluster: what is asked before a global key is made, or a version of it removed."""
+        return await self._list(DataMart, "", "", tolerant=True)
 
     async def patch_status(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> dict[str, Any]:
         """See `ports.Store`."""
@@ -172,6 +176,15 @@ class Cluster:
         raw = await self._call("POST", path, body, secret=f"Secret {name}")
         return Source(raw["metadata"]["uid"], raw["metadata"]["resourceVersion"], "Opaque", dict(values))
 
+    async def write_secret(
+        self, namespace: str, name: str, resource_version: str, values: Mapping[str, bytes | None]
+    ) -> None:
+        """Merge values into a Secret that is still as it was read; None takes one out. `Changed` where it is not."""
+        encoded = {key: None if raw is None else base64.b64encode(raw).decode("ascii") for key, raw in values.items()}
+        body = {"metadata": {"resourceVersion": resource_version}, "data": encoded}
+        path = f"{_secret(namespace, name)}?fieldManager={FIELD_MANAGER}"
+        await self._call("PATCH", path, body, secret=f"Secret {name}")
+
     async def service_account_token(self, namespace: str, name: str, audience: str) -> str:
         """A short-lived token of a ServiceAccount (TokenRequest), for IAM's cr-token grant."""
         body = {
@@ -185,24 +198,30 @@ class Cluster:
 
     # HTTP ---------------------------------------------------------------------------------------------
 
-    async def _list(self, kind: type[T], namespace: str, instance: str) -> Listing[T]:
+    async def _list(self, kind: type[T], namespace: str, instance: str, *, tolerant: bool = False) -> Listing[T]:
         """A list from the API server's own storage, not from its cache: resourceVersion unset means that.
 
         Each page becomes models before the next is read: as JSON an object takes more memory than all that is kept
-        of it, and there may be ten thousand.
+        of it, and there may be ten thousand. *tolerant* names apart those of another shape than their CRD demands.
         """
-        path = _path(kind.PLURAL, namespace)
+        path, unreadable = _path(kind.PLURAL, namespace), list[str]()
         query = {"limit": str(PAGE)}
         if instance:
             query["fieldSelector"] = f"spec.instanceRef.name={instance}"
         items: list[T] = []
         while True:
             page = await self._call("GET", f"{path}?{urlencode(query)}")
-            items += [_parse(kind, raw) for raw in page["items"]]
+            for raw in page["items"]:
+                try:
+                    items.append(_parse(kind, raw))
+                except Refused:
+                    if not tolerant:
+                        raise
+                    unreadable.append(f"{kind.__name__} {raw['metadata']['namespace']}/{raw['metadata']['name']}")
             following = page["metadata"].get("continue")
             if not following:
                 # The later pages of one list show the state of the first.
-                return Listing(int(page["metadata"]["resourceVersion"]), tuple(items))
+                return Listing(int(page["metadata"]["resourceVersion"]), tuple(items), tuple(unreadable))
             query["continue"] = following
 
     async def _patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

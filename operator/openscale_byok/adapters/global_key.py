@@ -1,27 +1,21 @@
 """The global key: the operator's own root key, in one Secret, behind the port `Kms`.
 
-Versions are named by commitment and append-only. A data key is wrapped as a compact JWE (RFC 7516) whose
-header names the version and the additional authenticated data, so it cannot be moved to another instance.
+Its versions are append-only and named by commitment. It is created once, and only where nothing names a version yet.
 """
 
-import binascii
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
-
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from openscale_byok.core.key_state import KeyLook, KeyState
 from openscale_byok.core.source import Source
-from openscale_byok.crypto import jwe
 from openscale_byok.crypto.data_key import KEY_BYTES, DataKey, commitment
+from openscale_byok.crypto.global_versions import CURRENT, Versions, parse
+from openscale_byok.crypto.jwe import NONCE_BYTES
 from openscale_byok.errors import Changed, Missing, Refused
 from openscale_byok.ports import Aad, WrappedKey
 from openscale_byok.reasons import Reason
-
-TYP = "openscale-byok.global.v1"
-CURRENT = "current"
 
 
 class SecretStore(Protocol):
@@ -36,116 +30,109 @@ class SecretStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class GlobalKey:
-    """Every version of the global key, and which one wraps."""
+    """The global key as its Secret holds it now.
 
-    current: str
-    versions: Mapping[str, bytes] = field(repr=False)
+    The Secret is read for every call, as Key Protect would be asked, and no version is kept in memory. So a new
+    version counts at once, for whoever wraps, opens or looks; and what a customer's root key does to its data keys,
+    this one does too. A Secret that was deleted or changed is a clear no: unwrapped data keys are dropped at the next
+    look, and every instance under it says why, while somebody can still bring it back. Did the operator go on with
+    what it remembers, the loss would show at its next start, when nobody has the key any more. An API server that
+    does not answer is no answer: data keys that were unwrapped serve on until the limit of the cache. A single
+    version that vanished refuses what it wrapped, by name, at the next unwrap.
+    """
+
+    def __init__(self, store: SecretStore, namespace: str, name: str) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._name = name
 
     async def generate(self, aad: Aad) -> tuple[DataKey, WrappedKey]:
         """See `ports.Kms`."""
         data_key = DataKey(secrets.token_bytes(KEY_BYTES))
-        return data_key, self._wrap(data_key, aad)
+        return data_key, _wrap(await self.versions(), data_key, aad)
 
     async def unwrap(self, ciphertext: str, aad: Aad) -> DataKey:
         """See `ports.Kms`."""
-        try:
-            token = jwe.parse(ciphertext)
-        except jwe.Malformed as error:
-            raise Refused(Reason.TAMPERED, f"the wrapped data key is not one of the global key's: {error}") from None
-        version = str(token.header.get("kid", ""))
-        if token.header.get("typ") != TYP or token.header.get("aad") != list(aad):
-            raise Refused(Reason.TAMPERED, "the wrapped data key was not made for this instance")
-        if version not in self.versions:
-            text = f"version {version[:8]} of the global key is not in its Secret; restore it from a backup"
-            raise Refused(Reason.GLOBAL_KEY_VERSION_MISSING, text)
-        raw = jwe.decrypt(token, AESGCM(self.versions[version]))
-        if raw is None or len(raw) != KEY_BYTES:
-            raise Refused(Reason.TAMPERED, "the wrapped data key does not verify under the global key")
-        return DataKey(raw)
+        return (await self.versions()).unwrap(ciphertext, aad)
 
     async def rewrap(self, ciphertext: str, aad: Aad) -> WrappedKey:
         """See `ports.Kms`."""
-        return self._wrap(await self.unwrap(ciphertext, aad), aad)
+        versions = await self.versions()
+        return _wrap(versions, versions.unwrap(ciphertext, aad), aad)
 
     async def look(self) -> KeyLook:
-        """See `ports.Kms`."""
-        return KeyLook(KeyState.ACTIVE, self.current)
+        """See `ports.Kms`. A new version asks for new data keys: the former one may have been read by others."""
+        return KeyLook(KeyState.ACTIVE, (await self.versions()).current, rewraps=None)
 
-    def _wrap(self, data_key: DataKey, aad: Aad) -> WrappedKey:
-        header = {"typ": TYP, "kid": self.current, "aad": list(aad)}
-        nonce = secrets.token_bytes(jwe.NONCE_BYTES)
-        sealed = jwe.encrypt(header, AESGCM(self.versions[self.current]), nonce, data_key.reveal())
-        return WrappedKey(sealed, self.current)
+    async def versions(self) -> Versions:
+        """What the Secret holds now.
+
+        Raises:
+            Refused: it is not there, or not what its names commit to.
+        """
+        try:
+            source = await self._store.read(self._namespace, self._name)
+        except Missing:
+            text = f"Secret {self._namespace}/{self._name} of the global key is gone: import it from an export"
+            raise Refused(Reason.GLOBAL_KEY_VERSION_MISSING, text) from None
+        return parse(source.values)
+
+
+def _wrap(versions: Versions, data_key: DataKey, aad: Aad) -> WrappedKey:
+    return WrappedKey(versions.wrap(data_key, aad, secrets.token_bytes(NONCE_BYTES)), versions.current)
+
+
+def new_version() -> tuple[str, bytes]:
+    """A fresh version: its name, which commits to it, and the key."""
+    raw = secrets.token_bytes(KEY_BYTES)
+    return commitment(raw), raw
 
 
 def generate_values() -> dict[str, bytes]:
     """The Secret of a first global key: one version, and the word that names it."""
-    raw = secrets.token_bytes(KEY_BYTES)
-    version = commitment(raw)
+    version, raw = new_version()
     return {version: raw, CURRENT: version.encode("ascii")}
 
 
-def parse(source: Source) -> GlobalKey:
-    """Read the Secret; every version must commit to its name.
-
-    Raises:
-        Refused: a version was changed, or the one that wraps is missing.
-    """
-    versions: dict[str, bytes] = {}
-    for name, raw in source.values.items():
-        if name == CURRENT:
-            continue
-        if len(raw) != KEY_BYTES or commitment(raw) != name:
-            raise Refused(
-                Reason.TAMPERED,
-                f"the global key's Secret: version {name[:8]} is not what its name commits to",
-            )
-        versions[name] = raw
-    current = source.values.get(CURRENT, b"").decode("ascii", "replace")
-    if current not in versions:
-        raise Refused(Reason.GLOBAL_KEY_VERSION_MISSING, "the global key's Secret: its current version is missing")
-    return GlobalKey(current, versions)
-
-
-async def load(store: SecretStore, namespace: str, name: str, named: Mapping[str, str]) -> GlobalKey:
+async def create_once(
+    store: SecretStore, namespace: str, name: str, naming: Callable[[], Awaitable[Mapping[str, str]]]
+) -> GlobalKey:
     """The global key, created on the first start and never again.
+
+    It refuses to start only where starting would hide a loss: the Secret is missing or broken while something names
+    a version. Where the Secret is well and merely lacks a version that some instances name, it starts: just those
+    instances say `GlobalKeyVersionMissing`, and nothing of theirs is lost. (The design would refuse then, too. But
+    whoever can write one instance's status could then stop the operator for everybody.)
 
     Args:
         store: where its Secret lives.
         namespace: the operator's own.
         name: the Secret's.
-        named: each version that an instance refers to, with that instance's name.
+        naming: each version that something names, with what names it; asked only where the Secret is not well.
 
     Raises:
-        Refused: a version that is named somewhere is missing. A new key then would only hide the loss.
+        Refused: the Secret is missing or broken, and something names a version.
     """
+    key = GlobalKey(store, namespace, name)
     try:
-        source = await store.read(namespace, name)
+        await store.read(namespace, name)
     except Missing:
+        named = await naming()
         if named:
-            raise _lost(namespace, name, named) from None
-        try:
-            source = await store.create_secret(namespace, name, generate_values())
-        except Changed:
-            source = await store.read(namespace, name)  # another start was quicker: its key is the key
-    key = parse(source)
-    lost = {version: who for version, who in named.items() if version not in key.versions}
-    if lost:
-        raise _lost(namespace, name, lost)
+            raise _lost(namespace, name, "missing", named) from None
+        with suppress(Changed):  # another start was quicker: its key is the key
+            await store.create_secret(namespace, name, generate_values())
+    try:
+        await key.versions()
+    except Refused as error:
+        named = await naming()
+        if named:
+            raise _lost(namespace, name, f"broken ({error.message})", named) from None
     return key
 
 
-def version_of(ciphertext: str) -> str:
-    """Which version of the global key wrapped this, or nothing where it is not one of ours."""
-    try:
-        return str(jwe.parse(ciphertext).header.get("kid", ""))
-    except (jwe.Malformed, binascii.Error):
-        return ""
-
-
-def _lost(namespace: str, name: str, lost: Mapping[str, str]) -> Refused:
-    some = ", ".join(f"{version[:8]} (named by {who})" for version, who in list(lost.items())[:5])
-    text = f"these versions of the global key are missing: {some}; restore it from a backup"
-    return Refused(Reason.GLOBAL_KEY_VERSION_MISSING, f"Secret {namespace}/{name}: {text}")
+def _lost(namespace: str, name: str, how: str, named: Mapping[str, str]) -> Refused:
+    some = ", ".join(f"{version[:8]} (named by {who})" for version, who in list(named.items())[:5])
+    text = f"it is {how}, and these versions of the global key are needed: {some}; import them from an export"
+    return Refused(Reason.GLOBAL_KEY_VERSION_MISSING, f"Secret {namespace}/{name}: {text}, or restore a backup")

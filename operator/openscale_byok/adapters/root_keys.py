@@ -7,6 +7,7 @@ from typing import Protocol
 
 import aiohttp
 
+from openscale_byok.adapters.global_root_key import GlobalRootKey
 from openscale_byok.adapters.iam import Form, Iam, api_key_form, trusted_profile_form
 from openscale_byok.adapters.key_protect import KeyProtectKey
 from openscale_byok.errors import Missing, Refused, Unavailable
@@ -116,6 +117,15 @@ class RootKeyDirectory:
         return _ProfileTokens(self._iam, self._accounts, namespace, profile.id, profile.service_account_name)
 
 
+def owners_root_key(
+    session: aiohttp.ClientSession, iam: Iam, sources: SourceReader, at: SecretKeyRef, namespace: str, endpoint: str,
+    root_key: RootKeyCRN,
+) -> Kms:  # fmt: skip
+    """A root key of the operator's owner, with the API key in a Secret of the operator's own namespace."""
+    tokens = _ApiKeyTokens(iam, sources, namespace, at, {}, "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_SECRET")
+    return GlobalRootKey(root_key.text, KeyProtectKey(session, root_key, endpoint, tokens))
+
+
 @dataclass(frozen=True, slots=True)
 class _ApiKeyTokens:
     """Tokens for an API key in a Secret. The Secret is read again at each look, so that a new key counts soon."""
@@ -125,6 +135,8 @@ class _ApiKeyTokens:
     namespace: str
     ref: SecretKeyRef
     known: dict[tuple[str, str], str]
+    asked_in: str = "credentials.apiKeySecretRef"
+    """The field or setting that names the Secret."""
 
     async def token(self, *, fresh: bool = False, look: bool = False) -> str:
         """See `key_protect.Tokens`."""
@@ -132,14 +144,14 @@ class _ApiKeyTokens:
         if look or fresh or at not in self.known:
             key = await self._read()
             self.known[at] = hashlib.sha256(key.encode()).hexdigest()
-        cure = f"put a valid API key into credentials.apiKeySecretRef: Secret {self.ref.name}, key {self.ref.key}"
+        cure = f"put a valid API key into {self.asked_in}: Secret {self.ref.name}, key {self.ref.key}"
         return await self.iam.token(self._form, f"{at}{self.known[at]}", cure, fresh=fresh)
 
     async def _form(self) -> Form:
         return api_key_form(await self._read())
 
     async def _read(self) -> str:
-        where = f"credentials.apiKeySecretRef: Secret {self.ref.name}"
+        where = f"{self.asked_in}: Secret {self.ref.name}"
         try:
             source = await self.sources.read(self.namespace, self.ref.name)
         except Missing:

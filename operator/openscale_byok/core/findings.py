@@ -76,6 +76,20 @@ def first_seals_wait(view: View) -> bool:
     return active is not None and active.root_key == GLOBAL != choice.root_key
 
 
+def left_behind(view: View) -> bool:
+    """Whether the global key's new version asks for another data key in place of the Active one.
+
+    Not before everything under the Active data key was opened once, and not while it cannot be unwrapped: a
+    successor of what is lost would only hide the loss.
+    """
+    active, standing = view.properties.active, view.global_key
+    if active is None or active.root_key != GLOBAL or standing.look is None or not standing.wraps:
+        return False
+    if not standing.look.left(active.root_key_version) or active.id in view.closed:
+        return False
+    return not any(st is Standing.CURRENT and unproven(view, s) for s, st in view.standings)
+
+
 def unconfirmed(view: View, sealable: Sealable, standing: Standing) -> bool:
     """Whether it is sealed as it should be, and its status does not say so yet."""
     if standing is not Standing.CURRENT or sealable.elsewhere or unproven(view, sealable) or sealable.unanswered:

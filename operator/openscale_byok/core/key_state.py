@@ -32,6 +32,18 @@ class KeyLook:
     version: str
     until: str = ""
     """The date that matters in this state, as the other side printed it: expiry, or the end of restore."""
+    rewraps: str | None = ""
+    """What a data key's version begins with, if a rewrap brings it up to this one. Any other data key gets a
+    successor, and what it sealed is re-encrypted; with None that is so for every version but this: a version that
+    was readable may have leaked, and a rewrap would leave what was sealed to whoever has it."""
+
+    def behind(self, version: str) -> bool:
+        """Whether a data key that this version wrapped is to be rewrapped."""
+        return version != self.version and self.rewraps is not None and version.startswith(self.rewraps)
+
+    def left(self, version: str) -> bool:
+        """Whether a data key that this version wrapped is to be replaced by another data key."""
+        return version != self.version and not self.behind(version)
 
     def expires_within(self, notice: timedelta, now: datetime) -> bool:
         """Whether an active root key reaches its expiration date soon. A date that cannot be read is none."""

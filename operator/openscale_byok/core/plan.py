@@ -77,19 +77,23 @@ def rebuild(view: View) -> Step | None:
 
 
 def mint(view: View) -> Step | None:
-    """The Active key must be under the chosen root key, and answer the revision that is asked for."""
+    """The Active key must be under the chosen root key, and answer the revision that is asked for.
+
+    It gets a successor, too, where its root key's new version asks for one instead of a rewrap.
+    """
     assert view.instance is not None  # noqa: S101 -- the chain is only used with an instance
     choice, properties = choose(view), view.properties
     if not properties.data_keys and any(s.envelope for s in view.sealables):
         return None  # rebuild first, and if that fails, wait: a fresh key would only hide the loss
-    active = properties.active
-    if choice.root_key is None or choice.reason is not Reason.IN_FORCE:
+    active, left = properties.active, findings.left_behind(view)
+    if choice.root_key is None or (choice.reason is not Reason.IN_FORCE and not left):
         return None
     if active is None and choice.root_key == GLOBAL and not view.sealables:
         return None  # nothing to protect yet: no key is made that a binding would replace at once
     if (
         active is not None
         and active.root_key == choice.root_key
+        and not left
         and properties.data_key_revision >= view.instance.spec.data_key_revision
     ):
         return None
@@ -102,15 +106,12 @@ def mint(view: View) -> Step | None:
 
 def rewrap(view: View) -> Step | None:
     """After a rotation the stored wrapped keys follow to the newest version; no secret is touched."""
-    versions = {
-        b.root_key: look.version
-        for b in view.bindings
-        if (look := view.key(b).look) is not None and not view.key(b).refused
-    }
+    standings = [(b.root_key, view.key(b)) for b in view.bindings] + [(GLOBAL, view.global_key)]
+    looks = {root_key: key.look for root_key, key in standings if key.look is not None and not key.refused}
     behind = (
         Rewrap(entry.id)
         for entry in view.properties.data_keys
-        if versions.get(entry.root_key, entry.root_key_version) != entry.root_key_version
+        if entry.root_key in looks and looks[entry.root_key].behind(entry.root_key_version)
     )
     return _first(view, behind)
 

@@ -46,7 +46,7 @@ class View:
     """Name of the instance that holds the same service instance id before this one."""
     bindings: tuple[RootKeyBinding, ...] = ()
     keys: Mapping[str, KeyStanding] = field(default_factory=dict)
-    """By the binding's uid."""
+    """By the binding's uid; the global key's by `GLOBAL`."""
     sealables: tuple[Sealable, ...] = ()
     notes: Mapping[str, Note] = field(default_factory=dict)
     """By the sealable's uid."""
@@ -93,6 +93,11 @@ class View:
     def key(self, binding: RootKeyBinding) -> KeyStanding:
         """What is known of a binding's root key."""
         return self.keys.get(binding.metadata.uid, UNCHECKED)
+
+    @property
+    def global_key(self) -> KeyStanding:
+        """What is known of the global key."""
+        return self.keys.get(GLOBAL, UNCHECKED)
 
 
 @dataclass(frozen=True, slots=True)

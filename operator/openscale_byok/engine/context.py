@@ -11,6 +11,7 @@ import structlog
 
 from openscale_byok.core.conditions import key_usable
 from openscale_byok.core.sealable import Sealable
+from openscale_byok.core.view import KeyStanding
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.scope import Scope, forward
@@ -22,7 +23,7 @@ from openscale_byok.resources import GLOBAL, DataKeyEntry, OpenScaleInstance, Ro
 log = structlog.get_logger("openscale_byok")
 
 T = TypeVar("T")
-GLOBAL_HOLDER = "global"
+GLOBAL_HOLDER = GLOBAL
 GLOBAL_LIMIT_SECONDS = 3_600.0
 
 
@@ -75,6 +76,9 @@ class Context:
             Refused: no binding names it, or the one that does was refused.
         """
         if root_key == GLOBAL:
+            standing = scope.keys.get(GLOBAL_HOLDER)
+            if standing is not None and standing.refused:
+                raise refusal(standing).with_traceback(None)
             return self.root_keys.global_key(), None
         binding = scope.binding_for(root_key)
         if binding is None:
@@ -102,7 +106,7 @@ class Context:
         if standing is not None and standing.refused:
             self.data_keys.drop(holder)
             # Kept, and raised at each use: without this its traceback would grow each time.
-            raise refusal(scope, binding).with_traceback(None)
+            raise refusal(standing).with_traceback(None)
         away = standing.trouble if standing is not None else None
         if isinstance(away, Unavailable) and not self.data_keys.serves(holder, key_id, limit):
             # The poll says so already: no slot is held for a call that will not be answered.
@@ -150,10 +154,8 @@ def aad_of(instance: OpenScaleInstance | None) -> Aad:
     return ("openscale-byok", instance.spec.service_instance_id if instance is not None else "")
 
 
-def refusal(scope: Scope, binding: RootKeyBinding | None) -> Refused:
-    """Why a binding's root key is refused, from what the last poll said."""
-    assert binding is not None  # noqa: S101 -- the global key has no standing
-    standing = scope.keys[binding.metadata.uid]
+def refusal(standing: KeyStanding) -> Refused:
+    """Why a root key is refused, from what the last poll said."""
     if isinstance(standing.trouble, Refused):
         return standing.trouble
     # A clear no holds until a good look: that Key Protect cannot be reached since then is not the reason.

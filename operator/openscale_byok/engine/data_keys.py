@@ -25,6 +25,8 @@ RENEWAL_RETRY_SECONDS = 5.0
 """How soon a failed renewal is tried again: by use, which may be frequent, so not at each use."""
 
 _At = tuple[Holder, str]
+ABOUT_ONE = (Reason.TAMPERED, Reason.GLOBAL_KEY_VERSION_MISSING)
+"""Refusals that say nothing of the root key, only of one wrapped data key."""
 
 
 @dataclass(slots=True)
@@ -59,7 +61,8 @@ class DataKeys:
             unwrap: asks the root key; called once, however many wait.
 
         Raises:
-            Refused: a clear no (every key of this holder is dropped), or `Tampered`: another key came back.
+            Refused: a clear no (every key of this holder is dropped); or one that is about this data key alone:
+                `Tampered`, another key came back; `GlobalKeyVersionMissing`, what wrapped it is not there.
             Unavailable: no answer, and nothing young enough at hand.
         """
         at = (holder, key_id)
@@ -148,7 +151,7 @@ class DataKeys:
     def _failed(self, at: _At, error: ByokError) -> None:
         """What a failed unwrap says of what is at hand. An answer to a call from before a drop says nothing."""
         entry = self._entries.get(at)
-        if isinstance(error, Refused) and error.reason is not Reason.TAMPERED:
+        if isinstance(error, Refused) and error.reason not in ABOUT_ONE:
             self.drop(at[0])
         elif isinstance(error, Refused):
             self._entries.pop(at, None)  # of this key only: what is stored of it is not what was unwrapped once

@@ -9,16 +9,17 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 
 from openscale_byok.core.conditions import key_usable
 from openscale_byok.core.key_state import KeyLook
 from openscale_byok.core.view import UNCHECKED, KeyStanding
-from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.context import GLOBAL_HOLDER, GLOBAL_LIMIT_SECONDS, Context, log
 from openscale_byok.engine.scope import Key, Scope, backoff
 from openscale_byok.errors import ByokError, Refused, Unavailable
-from openscale_byok.ports import KeySeen
+from openscale_byok.ports import KeySeen, Kms
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import Credentials, RootKeyBinding
+from openscale_byok.resources import GLOBAL, Credentials, RootKeyBinding
 
 EXPIRY_NOTICE = timedelta(days=30)
 LOOK_SECONDS = 60.0
@@ -26,82 +27,90 @@ LOOK_SECONDS = 60.0
 LATE_SECONDS = 5.0
 """What a busy process may add. A poll that runs is never later than both, whatever Key Protect does."""
 PollKey = tuple[str, str, str, str]
+Follower = tuple[Key, str]
+"""Whose scope, and the holder that the standing is for: a binding's uid, or the global key."""
 
 
 @dataclass(slots=True)
 class _Poll:
-    binding: RootKeyBinding
-    credentials: Credentials | None
-    followers: dict[str, Scope] = field(default_factory=dict)  # by binding uid
+    root_key: str
+    kms: Callable[[], Kms]
+    followers: dict[Follower, Scope] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     due: float = float("-inf")
     """When the next look begins, by the last one that ended."""
 
 
 class KeyPoll:
-    """Follows the root keys of every binding."""
+    """Follows the root keys of every binding, and the global key: one poll of that serves everybody."""
 
     def __init__(self, context: Context, wake: Callable[[Key], None]) -> None:
         self._context = context
         self._wake = wake
         self._polls: dict[PollKey, _Poll] = {}
-        self._of: dict[str, PollKey] = {}
+        self._of: dict[Follower, PollKey] = {}
 
     def follow(self, scope: Scope) -> None:
-        """Poll for each binding of a scope, and for none that is gone. The first look is at once."""
-        present = {b.metadata.uid: b for b in scope.bindings.values()}
-        for uid in [uid for uid, key in self._of.items() if uid not in present and self._mine(key, uid, scope)]:
-            self._leave(uid)
-        for uid, binding in present.items():
-            credentials = scope.credentials_of(binding)
-            key = _key(binding, credentials)
-            if self._of.get(uid) == key:
+        """Poll for each root key that a scope may use, and for none that it may not any more. The first look is at
+        once."""
+        wanted = {} if scope.empty else self._wanted(scope)
+        for follower in [at for at in self._of if at[0] == scope.key and at[1] not in wanted]:
+            self._leave(follower)
+        for holder, (key, root_key, kms) in wanted.items():
+            follower = (scope.key, holder)
+            if self._of.get(follower) == key and self._polls[key].followers[follower] is scope:
                 continue
-            if uid in self._of:
+            if follower in self._of and self._of[follower] != key:
                 # What other credentials were told, and gave, says nothing of these.
-                scope.keys[uid] = UNCHECKED
-                self._context.data_keys.drop(uid)
-            self._leave(uid)
-            self._join(key, binding, credentials, scope)
+                scope.keys[holder] = UNCHECKED
+                self._context.data_keys.drop(holder)
+            self._leave(follower)
+            self._join(key, root_key, kms, follower, scope)
 
-    def watches(self, uid: str) -> bool:
-        """Whether this binding's root key is looked at: the last look is no older than it is where the poll runs.
+    def watches(self, scope: Scope, holder: str) -> bool:
+        """Whether a root key is looked at for a scope: the last look is no older than it is where the poll runs.
 
         One without an answer counts: that Key Protect cannot be reached was found then. What does not count is
         that nobody looked, as in a process that was stopped for an hour and has just gone on.
         """
-        key = self._of.get(uid)
+        key = self._of.get((scope.key, holder))
         poll = self._polls.get(key) if key is not None else None
         return poll is not None and self._context.clock.monotonic() <= poll.due + LOOK_SECONDS + LATE_SECONDS
 
     def stop(self) -> None:
         """End every poll."""
-        for uid in list(self._of):
-            self._leave(uid)
+        for follower in list(self._of):
+            self._leave(follower)
 
-    def _mine(self, key: PollKey, uid: str, scope: Scope) -> bool:
-        poll = self._polls.get(key)
-        return poll is not None and poll.followers.get(uid) is scope
+    def _wanted(self, scope: Scope) -> dict[str, tuple[PollKey, str, Callable[[], Kms]]]:
+        """What to poll, by holder."""
+        root_keys = self._context.root_keys
+        found: dict[str, tuple[PollKey, str, Callable[[], Kms]]] = {}
+        for binding in scope.bindings.values():
+            credentials = scope.credentials_of(binding)
+            kms = partial(root_keys.customer, binding, credentials)
+            found[binding.metadata.uid] = (_key(binding, credentials), binding.root_key, kms)
+        return found | {GLOBAL_HOLDER: (_GLOBAL_POLL, GLOBAL, root_keys.global_key)}
 
-    def _join(self, key: PollKey, binding: RootKeyBinding, credentials: Credentials | None, scope: Scope) -> None:
+    def _join(self, key: PollKey, root_key: str, kms: Callable[[], Kms], follower: Follower, scope: Scope) -> None:
         poll = self._polls.get(key)
         if poll is None:
-            poll = self._polls[key] = _Poll(binding, credentials)
-            poll.task = asyncio.create_task(self._serve(poll), name=f"key poll {binding.metadata.name}")
+            poll = self._polls[key] = _Poll(root_key, kms)
+            poll.task = asyncio.create_task(self._serve(poll), name=f"key poll {root_key}")
         else:
             other = next(iter(poll.followers.items()), None)
-            if other is not None and other[0] in other[1].keys:
-                scope.keys[binding.metadata.uid] = other[1].keys[other[0]]
-                scope.reopen(binding.root_key)  # the poll has nothing new to say, but to this scope it is
-        poll.followers[binding.metadata.uid] = scope
-        self._of[binding.metadata.uid] = key
+            if other is not None and other[0][1] in other[1].keys:
+                scope.keys[follower[1]] = other[1].keys[other[0][1]]
+                scope.reopen(root_key)  # the poll has nothing new to say, but to this scope it is
+        poll.followers[follower] = scope
+        self._of[follower] = key
 
-    def _leave(self, uid: str) -> None:
-        key = self._of.pop(uid, None)
+    def _leave(self, follower: Follower) -> None:
+        key = self._of.pop(follower, None)
         poll = self._polls.get(key) if key is not None else None
         if key is None or poll is None:
             return
-        poll.followers.pop(uid, None)
+        poll.followers.pop(follower, None)
         if not poll.followers:
             del self._polls[key]
             if poll.task is not None:
@@ -120,20 +129,20 @@ class KeyPoll:
 
     async def _look(self, poll: _Poll) -> ByokError | None:
         try:
-            kms = self._context.root_keys.customer(poll.binding, poll.credentials)
-            look = await _answered(kms.look())
+            look = await _answered(poll.kms().look())
             found = KeyStanding(look, expiring=look.expires_within(EXPIRY_NOTICE, self._context.clock.now()))
         except (Refused, Unavailable) as error:
             found = KeyStanding(trouble=error)
         except Exception as error:  # noqa: BLE001 -- a poll that ended would leave a revocation unnoticed for ever
-            log.error("unexpected", root_key=poll.binding.root_key, error=type(error).__name__)
+            log.error("unexpected", root_key=poll.root_key, error=type(error).__name__)
             text = f"the look at the root key failed ({type(error).__name__})"
             found = KeyStanding(trouble=Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, text))
-        for uid, scope in list(poll.followers.items()):
-            self._learned(uid, scope, poll.binding.root_key, found)
+        for number, ((_, holder), scope) in enumerate(list(poll.followers.items())):
+            # What is said of the global key is said once, whoever follows it.
+            self._learned(holder, scope, poll.root_key, found, tell=holder != GLOBAL_HOLDER or number == 0)
         return found.trouble
 
-    def _learned(self, uid: str, scope: Scope, root_key: str, found: KeyStanding) -> None:
+    def _learned(self, uid: str, scope: Scope, root_key: str, found: KeyStanding, *, tell: bool) -> None:
         before = scope.keys.get(uid)
         if isinstance(found.trouble, Unavailable):
             if before is not None:
@@ -147,7 +156,8 @@ class KeyPoll:
             # Does not queue behind anything: from here on no cached data key of this binding is used.
             self._context.data_keys.drop(uid)
         changed = before is None or _said(before) != _said(found)
-        self._tell(uid, scope, root_key, found, changed=changed)
+        if tell:
+            self._tell(uid, scope, root_key, found, changed=changed)
         if changed:
             scope.reopen(root_key)
             self._wake(scope.key)
@@ -155,16 +165,18 @@ class KeyPoll:
     def _expire(self, uid: str, scope: Scope) -> None:
         """What may not be used any more does not stay in memory either."""
         binding = _named(uid, scope)
-        if binding is not None:
+        if uid == GLOBAL_HOLDER:
+            self._context.data_keys.expire(uid, GLOBAL_LIMIT_SECONDS)
+        elif binding is not None:
             self._context.data_keys.expire(uid, float(binding.spec.data_key_cache_seconds))
 
     def _tell(self, uid: str, scope: Scope, root_key: str, found: KeyStanding, *, changed: bool) -> None:
         binding, said = _named(uid, scope), key_usable(found)
-        if binding is None:
+        if binding is None and uid != GLOBAL_HOLDER:
             return  # gone while the look was under way
         seen = KeySeen(
-            namespace=scope.key[0],
-            binding=binding.metadata.name,
+            namespace=scope.key[0] if binding is not None else "",
+            binding=binding.metadata.name if binding is not None else "",
             uid=uid,
             root_key=root_key,
             state=found.look.state.value if found.look is not None else "Unknown",
@@ -200,6 +212,9 @@ async def _answered(look: Awaitable[KeyLook]) -> KeyLook:
 def _said(standing: KeyStanding) -> tuple[object, ...]:
     trouble = standing.trouble
     return standing.look, standing.expiring, type(trouble), trouble and trouble.reason, trouble and trouble.message
+
+
+_GLOBAL_POLL: PollKey = ("", GLOBAL, "", "")
 
 
 def _key(binding: RootKeyBinding, credentials: Credentials | None) -> PollKey:

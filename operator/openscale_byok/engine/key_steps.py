@@ -13,7 +13,8 @@ from openscale_byok.core.findings import abandoned, needed, retirable, shreds, s
 from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap, ShredKeys
 from openscale_byok.core.view import View, choose
-from openscale_byok.engine.context import GLOBAL_HOLDER, Context, aad_of, log
+from openscale_byok.crypto.global_versions import version_in
+from openscale_byok.engine.context import Context, aad_of, log
 from openscale_byok.engine.queue import aside
 from openscale_byok.engine.scope import Scope
 from openscale_byok.errors import Changed, Missing, Refused
@@ -148,7 +149,10 @@ async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:
             "dataKeys": [key.dump() for key in (*former, entry)],
         },
     )
-    context.data_keys.put(binding.metadata.uid if binding is not None else GLOBAL_HOLDER, proven)
+    if binding is not None:
+        # Under the global key it is unwrapped once more before its first use, after it was recorded: whoever removes
+        # a version looks for what names it before and after, so that one of the two sees the other.
+        context.data_keys.put(binding.metadata.uid, proven)
     changed = before.active is not None and before.active.root_key != step.root_key
     reason = Reason.ROOT_KEY_CHANGED if changed else Reason.DATA_KEY_MINTED
     text = f"data key {entry.id[:8]} under {'the global key' if step.root_key == GLOBAL else step.root_key} is active"
@@ -251,7 +255,8 @@ def _entries_of(sealables: Sequence[Sealable], now: str) -> list[DataKeyEntry]:
         DataKeyEntry(
             id=key_id,
             root_key=wrapped[key_id].root_key,
-            root_key_version="",  # unknown: the next look at the root key has it rewrapped, and so proven
+            # Unknown of a customer's: the next look at the root key has it rewrapped, and so proven.
+            root_key_version=version_in(wrapped[key_id].ciphertext) if wrapped[key_id].root_key == GLOBAL else "",
             wrapped=wrapped[key_id].ciphertext,
             state="Retiring",
             created_time=now,

@@ -102,18 +102,18 @@ class Opening:
         return instance
 
     def _holder(self, scope: Scope, entry: DataKeyEntry) -> str:
-        """By whose right the data key is used: a binding whose root key is followed, and was not refused."""
+        """By whose right the data key is used: a root key that is looked at, and was not refused."""
         _, binding = self._context.kms(scope, entry.root_key)
-        if binding is None:
-            return GLOBAL_HOLDER
-        uid = binding.metadata.uid
-        standing = scope.keys.get(uid)
+        holder = binding.metadata.uid if binding is not None else GLOBAL_HOLDER
+        standing = scope.keys.get(holder)
         if standing is not None and standing.refused:
-            raise refusal(scope, binding).with_traceback(None)
-        if standing is None or not self._poll.watches(uid):
-            text = f"the root key of RootKeyBinding {binding.metadata.name} was not looked at lately; try again"
-            raise Unavailable(Reason.CHECKING_KEY, text)
-        return uid
+            raise refusal(standing).with_traceback(None)
+        if standing is None or not self._poll.watches(scope, holder):
+            whose = (
+                f"the root key of RootKeyBinding {binding.metadata.name}" if binding is not None else "the global key"
+            )
+            raise Unavailable(Reason.CHECKING_KEY, f"{whose} was not looked at lately; try again")
+        return holder
 
 
 def _envelope(sealable: Sealable) -> Envelope:

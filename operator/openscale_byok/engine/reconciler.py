@@ -12,6 +12,7 @@ from openscale_byok.core.sealable import Sealable, Standing
 from openscale_byok.core.view import View
 from openscale_byok.engine import key_steps
 from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.former_versions import FormerVersions
 from openscale_byok.engine.key_poll import KeyPoll
 from openscale_byok.engine.lookout import Lookout
 from openscale_byok.engine.opening import Opened, Opening
@@ -35,6 +36,7 @@ class Engine:
         self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once)
         self.world = World(self._queue.wake)
         self._poll = KeyPoll(context, self._queue.wake)
+        self._former = FormerVersions()
         self._opening = Opening(context, self.world, self._poll)
 
     def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
@@ -93,6 +95,7 @@ class Engine:
             return max(0.05, scope.troubles["list"].due - self._context.clock.monotonic())
         if scope.empty:
             self._poll.follow(scope)
+            self._former.settled(scope, self.world.scopes)
             self.world.scopes.pop(key, None)
             self._queue.forget(key)
             return None
@@ -101,6 +104,7 @@ class Engine:
         view = scope.view(clock.monotonic(), self.world.rival(key), clock.now())
         step = plan(view)
         if step is None:
+            self._former.settled(scope, self.world.scopes)
             return self._next_look(scope, view)
         await self._execute(scope, view, step)
         await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
 from openscale_byok.core.view import KeyStanding, View
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import Credentials, DataMart, Meta, OpenScaleInstance, RootKeyBinding
+from openscale_byok.resources import GLOBAL, Credentials, DataMart, Meta, OpenScaleInstance, RootKeyBinding
 
 Key = tuple[str, str]
 FIRST_RETRY_SECONDS = 1.0
@@ -166,7 +166,7 @@ class Scope:
         since = {name: known for name, known in self.bindings.items() if known.metadata.version > version}
         self.bindings = {b.metadata.name: b for b in bindings if b.metadata.uid not in self.departed} | since
         self._forget_departed()
-        uids = {b.metadata.uid for b in self.bindings.values()}
+        uids = {GLOBAL, *(b.metadata.uid for b in self.bindings.values())}
         self.keys = {uid: standing for uid, standing in self.keys.items() if uid in uids}
 
     def list_marts(self, version: int, marts: Iterable[DataMart]) -> None:
@@ -238,7 +238,8 @@ class Scope:
         Were the look believed, every data key minted between a rotation and the next look would be rewrapped,
         and found behind again, without end.
         """
-        for uid in (b.metadata.uid for b in self.bindings.values() if b.root_key == root_key):
+        uids = [b.metadata.uid for b in self.bindings.values() if b.root_key == root_key]
+        for uid in [GLOBAL] if root_key == GLOBAL else uids:
             known = self.keys.get(uid)
             if known is not None and known.look is not None:
                 self.keys[uid] = replace(known, look=replace(known.look, version=version))

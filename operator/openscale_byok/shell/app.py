@@ -7,18 +7,22 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+import aiohttp
+
 from openscale_byok.adapters import global_key, http
 from openscale_byok.adapters.cluster import Cluster
+from openscale_byok.adapters.global_root_key import GlobalKeys
 from openscale_byok.adapters.iam import Iam
-from openscale_byok.adapters.root_keys import RootKeyDirectory
+from openscale_byok.adapters.root_keys import RootKeyDirectory, owners_root_key
+from openscale_byok.core.global_names import UNREADABLE, of_datamart, of_instance
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.reconciler import Engine
 from openscale_byok.engine.scope import WentBack
 from openscale_byok.errors import Refused
-from openscale_byok.ports import Listing
+from openscale_byok.ports import Kms
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import GLOBAL, OpenScaleInstance
+from openscale_byok.resources import SecretKeyRef, crn
 from openscale_byok.shell.handlers import serve
 from openscale_byok.shell.key_log import KeyLog
 from openscale_byok.shell.settings import Settings
@@ -44,7 +48,7 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
         work: what is done with the engine; the operator feeds it with kopf's events.
 
     Raises:
-        Refused: it must not run: a CRD is missing, or a version of the global key that is named somewhere.
+        Refused: it must not run: a CRD is missing, or the global key's Secret while something names a version.
         Unavailable: the API server cannot be reached.
         WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
@@ -57,19 +61,19 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
     ):
         await expect_our_kinds(cluster)
         instances = await cluster.instances()
-        named = global_versions(instances)
-        key = await global_key.load(cluster, settings.namespace, settings.global_key_secret, named)
+        for name in instances.unreadable:
+            log.error("invalid object", name=name, reason=Reason.INVALID_OBJECT.value)
+        iam = Iam(session, settings.iam_url)
+        key = await _global_key(settings, cluster, session, iam)
         clock = SystemClock()
-        directory = RootKeyDirectory(
-            session, Iam(session, settings.iam_url), cluster, cluster, settings.policy(), global_key=key
-        )
+        directory = RootKeyDirectory(session, iam, cluster, cluster, settings.policy(), global_key=key)
         observers = (KeyLog(),)
         data_keys = DataKeys(clock, observers)
         context = Context(cluster, cluster, directory, clock, data_keys, settings.tuning(), observers)
         engine = Engine(context)
         for instance in instances.items:
             engine.world.know(instance)
-        log.info("started", namespace=settings.namespace, instances=len(instances.items), global_key=key.current[:8])
+        log.info("started", namespace=settings.namespace, instances=len(instances.items))
         try:
             await work(engine)
         except WentBack as error:
@@ -93,14 +97,34 @@ async def expect_our_kinds(cluster: Cluster) -> None:
         raise Refused(Reason.INVALID_OBJECT, text)
 
 
-def global_versions(instances: Listing[OpenScaleInstance]) -> dict[str, str]:
-    """Each version of the global key that some instance's data keys are wrapped by, and that instance."""
-    return {
-        global_key.version_of(entry.wrapped): "/".join(instance.key)
-        for instance in instances.items
-        for entry in instance.properties.data_keys
-        if entry.root_key == GLOBAL
-    }
+async def _global_key(settings: Settings, cluster: Cluster, session: aiohttp.ClientSession, iam: Iam) -> Kms:
+    """The global key by the settings: its Secret, or a root key in Key Protect; what wrapped before still opens."""
+    secret = global_key.GlobalKey(cluster, settings.namespace, settings.global_key_secret)
+    at = SecretKeyRef(name=settings.global_root_key_secret, key="apikey")
+    root_keys = {}
+    for text in filter(None, (settings.global_root_key_former, settings.global_root_key)):
+        root_key = crn.parse(text)
+        endpoint = settings.global_root_key_endpoint or settings.key_protect_url or root_key.default_endpoint
+        root_keys[text] = owners_root_key(session, iam, cluster, at, settings.namespace, endpoint, root_key)
+    if settings.global_root_key:
+        return GlobalKeys(root_keys[settings.global_root_key], secret, root_keys)
+    await global_key.create_once(
+        cluster, settings.namespace, settings.global_key_secret, lambda: named_versions(cluster)
+    )
+    return GlobalKeys(secret, secret, root_keys)
+
+
+async def named_versions(cluster: Cluster) -> dict[str, str]:
+    """Each version of the global key's Secret that anything names, and one that names it.
+
+    What cannot be read may name one too.
+    """
+    instances, marts = await cluster.instances(), await cluster.every_datamart()
+    found = [*filter(None, map(of_datamart, marts.items))]
+    found += [naming for instance in instances.items for naming in of_instance(instance)]
+    named = {naming.version: naming.where for naming in found if naming.in_secret}
+    unreadable = (*instances.unreadable, *marts.unreadable)
+    return named | ({UNREADABLE: f"{unreadable[0]}, perhaps: it cannot be read"} if unreadable else {})
 
 
 def no_core_dumps() -> None:

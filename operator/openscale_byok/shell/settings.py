@@ -7,6 +7,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from openscale_byok.adapters.root_keys import Policy
 from openscale_byok.engine.context import Tuning
+from openscale_byok.resources.crn import ROOT_KEY_PATTERN
+
+ROOT_KEY_OR_NONE = f"^$|{ROOT_KEY_PATTERN}"
 
 
 class Settings(BaseSettings):
@@ -18,6 +21,26 @@ class Settings(BaseSettings):
     global_key_secret: Annotated[str, Field(min_length=1, description="Secret of the global key.")] = (
         "openscale-byok-global-key"
     )
+    global_root_key: Annotated[
+        str,
+        Field(
+            pattern=ROOT_KEY_OR_NONE,
+            description="CRN of a root key in Key Protect that is the global key, instead of the Secret's versions.",
+        ),
+    ] = ""
+    global_root_key_former: Annotated[
+        str,
+        Field(
+            pattern=ROOT_KEY_OR_NONE,
+            description="CRN of the root key that was the global key before: it still opens what it wrapped.",
+        ),
+    ] = ""
+    global_root_key_secret: Annotated[
+        str, Field(min_length=1, description="Secret in the operator's namespace with the API key for these root keys.")
+    ] = "openscale-byok-global-root-key"
+    global_root_key_endpoint: Annotated[
+        str, Field(pattern=r"^(https?://.+)?$", description="Their Key Protect endpoint, if it is not the usual one.")
+    ] = ""
     iam_url: Annotated[str, Field(pattern=r"^https?://", description="IAM, for access tokens.")] = (
         "https://iam.cloud.ibm.com"
     )

@@ -1,11 +1,12 @@
 """What an instance says of itself."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
 from openscale_byok.core.conditions.base import Wanted, not_ready
 from openscale_byok.core.conditions.bindings import key_usable, stuck_text, unusable
-from openscale_byok.core.findings import Count, newer, shreds
+from openscale_byok.core.findings import Count, left_behind, newer, shreds
 from openscale_byok.core.view import Choice, View, choose
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
@@ -32,6 +33,11 @@ def _instance_key(view: View, choice: Choice) -> Wanted:
     if choice.binding is not None:
         return key_usable(view.key(choice.binding))
     active = view.properties.active
+    standing = view.global_key
+    if choice.root_key == GLOBAL and (standing.trouble is not None or standing.look is not None):
+        usable = key_usable(standing)
+        if usable.reason is not Reason.KEY_ACTIVE:
+            return usable if standing.trouble else replace(usable, message=f"the global key: {usable.message}")
     cause = view.closed.get(active.id) if active is not None else None
     if cause is not None:
         status: Literal["False", "Unknown"] = "False" if isinstance(cause, Refused) else "Unknown"
@@ -132,7 +138,8 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
         return cause.reason, cause.message
     asked = view.instance.spec.data_key_revision
     revised = view.properties.data_key_revision < asked
-    if active is not None and (revised or choice.root_key not in (None, active.root_key)):
+    left = left_behind(view)
+    if active is not None and (revised or left or choice.root_key not in (None, active.root_key)):
         if len(view.properties.data_keys) > MAX_RETIRING:
             text = f"{MAX_RETIRING} former data keys are still needed by stuck secrets; see status.secrets"
             return Reason.TOO_MANY_DATA_KEYS, text
@@ -140,6 +147,8 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
             return usable.reason, usable.message
         if revised:
             return Reason.RE_ENCRYPTING, f"spec.dataKeyRevision: the data key of revision {asked} is about to be made"
+        if left:
+            return Reason.RE_ENCRYPTING, "the global key has a new version: a new data key is about to be made"
         return Reason.ROOT_KEY_CHANGED, "another root key is about to come into force"
     if found.stuck:
         return Reason.STUCK, stuck_text(found)
