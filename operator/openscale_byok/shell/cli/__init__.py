@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from openscale_byok import __version__
 from openscale_byok.errors import ByokError
 from openscale_byok.shell.cli.crds import crds
+from openscale_byok.shell.cli.global_key import global_key
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,6 +19,7 @@ def main() -> None:
 
 
 main.add_command(crds)
+main.add_command(global_key)
 
 
 @main.command()
