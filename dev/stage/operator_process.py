@@ -24,6 +24,7 @@ class Operator:
         self._settings = dict(settings)
         self._detached = detached
         self._process: subprocess.Popen[bytes] | None = None
+        self._begun = 0
         self.log = log
 
     @property
@@ -38,12 +39,21 @@ class Operator:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    def configure(self, **settings: str) -> None:
+        """Other settings, from the next start on."""
+        self._settings |= settings
+
     def start(self) -> "Operator":
         """Start it, and wait until it says that it has started."""
+        self.launch()
+        return self.await_started()
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("OPENSCALE_BYOK_", "KUBE"))}
         environment |= {f"OPENSCALE_BYOK_{name}": value for name, value in self._settings.items()}
         environment["KUBECONFIG"] = str(self._kubeconfig)
-        before = self.log.stat().st_size if self.log.exists() else 0
+        self._begun = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "openscale_byok", "run"],
@@ -54,10 +64,17 @@ class Operator:
                 start_new_session=self._detached,
                 preexec_fn=None if self._detached else die_with_parent,
             )
+
+    def await_started(self) -> "Operator":
+        """Wait until the one that was launched says that it has started.
+
+        Raises:
+            RuntimeError: it has not; the text is what it logged.
+        """
         deadline = time.monotonic() + START_SECONDS
-        while b'"event": "started"' not in self._since(before):
+        while b'"event": "started"' not in self._since(self._begun):
             if not self.is_alive or time.monotonic() > deadline:
-                raise RuntimeError(f"the operator did not start:\n{self._since(before).decode()[-2000:]}")
+                raise RuntimeError(f"the operator did not start:\n{self._since(self._begun).decode()[-2000:]}")
             time.sleep(0.05)
         return self
 

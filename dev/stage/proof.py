@@ -92,7 +92,10 @@ class Opener:
         found = self._unwrapped.get(entry["wrapped"])
         if found is None:
             aad = ["openscale-byok", service_instance_id]
-            if entry["rootKey"] == "global":
+            crn, _, ciphertext = entry["wrapped"].partition("#")
+            if entry["rootKey"] == "global" and ciphertext:  # the owner's key in Key Protect is the global key
+                found = self._unwrap(crn, ciphertext, aad)
+            elif entry["rootKey"] == "global":
                 header = json.loads(_decode(entry["wrapped"].split(".")[0]))
                 if header["aad"] != aad:
                     raise ValueError("the data key was wrapped for another instance")

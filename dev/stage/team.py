@@ -206,6 +206,13 @@ class Team:
         log = [line for line in self.scene.operator.log.read_text().splitlines() if self.namespace in line]
         return "\n".join(lines + log[-15:])
 
+    def search(self) -> None:
+        """Look for every known secret in all that is stored here but specs."""
+        for kind in (*(k.KIND for k in KINDS), "Event"):
+            for item in self.scene.api.list(kind, self.namespace):
+                where = f"{self.namespace}: {kind} {item['metadata']['name']}"
+                self.vault.look(where, str({part: value for part, value in item.items() if part != "spec"}))
+
     # Counting -----------------------------------------------------------------------------------------
 
     def calls(self) -> Counter[str]:

@@ -12,7 +12,6 @@ from itertools import count
 import pytest
 
 from local_cluster import Cluster
-from openscale_byok.resources import KINDS
 from stage.scene import Scene, raise_scene
 from stage.strangers import Strangers, strangers
 from stage.team import Team, Vault
@@ -101,10 +100,7 @@ def crowd(scene: Scene, vault: Vault, beacon: str) -> Callable[[int], AbstractCo
         if not scene.operator.is_alive:
             scene.operator.start()
         for found in teams:
-            for kind in (*(k.KIND for k in KINDS), "Event"):
-                for item in scene.api.list(kind, found.namespace):
-                    where = f"{found.namespace}: {kind} {item['metadata']['name']}"
-                    vault.look(where, str({part: value for part, value in item.items() if part != "spec"}))
+            found.search()
             scene.api.delete("Namespace", "", found.namespace)
 
     return gathered
