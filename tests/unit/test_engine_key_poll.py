@@ -1,5 +1,6 @@
 """The key-state poll on a loop whose time is set by hand: when it looks, and whom it tells."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +42,9 @@ class Stage:
 
     def customer(self, *_):
         return self
+
+    def global_key(self):
+        raise asyncio.CancelledError  # ends that poll at once: here it is about the binding's
 
     async def look(self) -> KeyLook:
         self.looks += 1
