@@ -289,6 +289,10 @@ class Play:
         ready = condition(instance)["status"] == "True"
         proof = self.team.proof()
         lost = set(MARTS) - set(proof.passwords)
+        if self.end.instance == "ReEncrypting":
+            said = condition(self.team.get("RootKeyBinding", "a"), "KeyUsable")["message"]
+            for told in (condition(instance), condition(self.team.get("RootKeyBinding", "a"))):
+                assert said in told["message"], "it waits, and does not say what for"
         assert not lost or not ready, f"{lost} do not open, and the instance is Ready"
         assert lost <= set(self.end.stuck) or self.end.instance in (*SAID.values(), "ReEncrypting"), proof.failures
         assert proof.passwords.items() <= self.team.passwords.items()

@@ -360,3 +360,16 @@ def test_a_rotation_that_is_about_to_be_followed_is_not_ready():
     seen = view(instance([entry(NEW)]), marts=[mart(under=NEW, ready=True)], global_key=SECRET)
     told = {c["type"]: c for c in conditions.told(seen, NOW)["conditions"]}
     assert (told["Ready"]["status"], told["Ready"]["reason"]) == ("False", "ReEncrypting")
+
+
+def test_what_waits_without_a_clear_no_says_what_for():
+    """Instance and leaving binding both carry the root key's trouble: a reason and a cure, not only how far it is."""
+    keys = [entry(OLD, A, "Retiring"), entry(NEW, B)]
+    bindings = [binding("a", A, deleting=True), binding("b", B)]
+    seen = view(instance(keys), bindings=bindings, keys={"a": UNREACHED}, marts=[mart(under=OLD)])
+    ready = [c for patch in conditions.patches(seen, NOW) for c in patch.status["conditions"] if c["type"] == "Ready"]
+    waits = [c["message"] for c in ready if c["reason"] in ("ReEncrypting", "Releasing")]
+    assert len(waits) == 2
+    assert all(text.endswith("the rest waits: away") for text in waits)
+    fine = next(conditions.patches(replace(seen, keys={}), NOW))
+    assert "waits" not in str(fine.status)

@@ -135,6 +135,15 @@ def spent(view: View) -> bool:
     return not view.sealables
 
 
+def waiting_for(view: View) -> str:
+    """What keeps secrets under a former data key where they are, although nobody said a clear no; or nothing."""
+    stale = {s.envelope.data_key for s, st in view.standings if st is Standing.STALE and s.envelope is not None}
+    root_keys = {entry.root_key for entry in view.properties.data_keys if entry.id in stale}
+    troubles = (view.key(b).trouble for b in view.bindings if b.root_key in root_keys)
+    away = next((trouble for trouble in troubles if isinstance(trouble, Unavailable)), None)
+    return f"; the rest waits: {away.message}" if away is not None else ""
+
+
 def retirable(leaving: set[str], active: str, sealables: Iterable[Sealable]) -> set[str]:
     """Which of the leaving data keys may be removed.
 

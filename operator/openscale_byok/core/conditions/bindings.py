@@ -3,7 +3,7 @@
 from typing import Literal
 
 from openscale_byok.core.conditions.base import Wanted, not_ready
-from openscale_byok.core.findings import Count, count, needed, spent, stuck_digest
+from openscale_byok.core.findings import Count, count, needed, spent, stuck_digest, waiting_for
 from openscale_byok.core.view import Choice, KeyStanding, View, choose
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
@@ -85,7 +85,8 @@ def _leaving(view: View, binding: RootKeyBinding, choice: Choice) -> tuple[Wante
             f"; or let this binding go without them: annotate it with {ABANDON_ANNOTATION}={digest}" if digest else ""
         )
         return not_ready(Reason.STUCK, stuck_text(found) + word)
-    return not_ready(Reason.RELEASING, "secrets are moving away from this root key; see the instance for how far")
+    text = f"secrets are moving away from this root key; see the instance for how far{waiting_for(view)}"
+    return not_ready(Reason.RELEASING, text)
 
 
 def _held_up(view: View) -> tuple[Reason, str] | None:

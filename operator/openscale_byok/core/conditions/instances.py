@@ -6,7 +6,7 @@ from typing import Literal
 
 from openscale_byok.core.conditions.base import Wanted, not_ready
 from openscale_byok.core.conditions.bindings import key_usable, stuck_text, unusable
-from openscale_byok.core.findings import Count, left_behind, newer, shreds
+from openscale_byok.core.findings import Count, left_behind, newer, shreds, waiting_for
 from openscale_byok.core.view import Choice, View, choose
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
@@ -153,5 +153,6 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
     if found.stuck:
         return Reason.STUCK, stuck_text(found)
     if found.stale:
-        return Reason.RE_ENCRYPTING, f"{found.current} of {found.total} secrets are under the active data key"
+        text = f"{found.current} of {found.total} secrets are under the active data key{waiting_for(view)}"
+        return Reason.RE_ENCRYPTING, text
     return None
