@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,7 +181,10 @@ def install_rights(cluster: Cluster, folder: Path, values: Mapping[str, Any]) ->
     own = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     cluster.kubectl("apply", "-f", "-", input=manifests.as_text([own]))
     merged = {"secretAccess": {"clusterWide": True}} | dict(values)
-    objects: Iterable[manifests.Object] = chart.rights(merged, namespace=NAMESPACE)
-    cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=manifests.as_text(objects))
+    objects = chart.rights(merged, namespace=NAMESPACE)
+    for document in objects:
+        if not document["kind"].startswith("Cluster"):
+            document["metadata"].setdefault("namespace", NAMESPACE)  # as Helm does, where a template names none
+    cluster.kubectl("apply", "-f", "-", input=manifests.as_text(objects))
     token = cluster.token_for(NAMESPACE, "openscale-byok", seconds=86_400)
     return cluster.kubeconfig_for_token(token, folder / "operator.kubeconfig")

@@ -33,4 +33,7 @@ def test_case_1_then_another_root_key_then_the_global_key(team: Team) -> None:
     team.scene.emulator.delete(key_b)
     team.prove("global")
     assert team.get("OpenScaleInstance", "prod")["status"]["protection"] == "Global"
+    told = {(e["regarding"]["name"], e["reason"]) for e in team.scene.api.list("Event", team.namespace)}
+    assert told >= {("a", "Released"), ("b", "Released")}
+    assert told >= {("prod", reason) for reason in ("DataKeyMinted", "RootKeyChanged", "DataKeyRetired")}
     team.nothing_written()

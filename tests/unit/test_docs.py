@@ -88,6 +88,8 @@ def test_what_the_state_tables_show_can_be_seen():
     assert all(len(cells) == 4 and all(cells) for cells in rows)
     words = {word for cells in rows for word in re.findall(r"`([A-Z]\w+)(?:=\w+)?`", cells[1])}
     assert words <= {reason.value for reason in Reason} | CONDITIONS
+    tests = "".join(text_of(path) for path in (ROOT / "tests/cluster").glob("test_*.py"))
+    assert not {word for word in words if f'"{word}"' not in tests}, "no test on a real API server produces it"
 
 
 # Settings ----------------------------------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""An operator whose owner allows little: what it may not read or use is named, and nothing goes on in secret."""
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from stage.scene import Scene, install_rights, raise_scene
+from stage.team import Team, Vault
+
+GRANTED, OTHER = "team-granted", "team-other"
+PROFILE = {"trustedProfile": {"id": "Profile-1", "serviceAccountName": "any"}}
+
+
+@pytest.fixture(scope="module")
+def strict(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Secrets of one namespace only, root keys of one account for it, no trusted profiles."""
+    if "OPENSCALE_DEV_KUBECONFIG" in os.environ:
+        pytest.skip("a cluster that was lent has one operator already")
+    allowed = {GRANTED: ["crn:v1:bluemix:public:kms:us-south:a/ffffffffffffffffffffffffffffffff"], "*": ["crn"]}
+    settings = {"KEY_POLL_SECONDS": "0.25", "ALLOWED_ROOT_KEYS": json.dumps(allowed)}
+    folder = tmp_path_factory.mktemp("s")
+    nothing = {"secretAccess": {"clusterWide": False}}
+    with raise_scene(folder=folder, postgres=False, settings=settings, values=nothing) as raised:
+        for name in (GRANTED, OTHER):
+            raised.namespace(name)
+        granted = {"secretAccess": {"clusterWide": False, "namespaces": [GRANTED]}}
+        install_rights(raised.cluster, folder, granted)
+        yield raised
+        vault.look("the operator's log", raised.operator.log.read_text())
+        assert not vault.leaks
+
+
+def test_a_root_key_that_is_not_on_the_allow_list(strict: Scene, vault: Vault) -> None:
+    """Another account's root key is refused before anybody is asked about it."""
+    team = Team(strict, vault, GRANTED)
+    (key,) = team.root_keys()
+    team.instance()
+    team.bind("a", key)
+    found = team.until_reason("RootKeyBinding", "a", "RootKeyNotAllowed")
+    assert "have its CRN prefix allowed" in found["message"]
+    assert not team.calls()
+
+
+def test_a_trusted_profile_where_they_are_off(strict: Scene, vault: Vault) -> None:
+    """The binding says that they are off, and what to use instead."""
+    team = Team(strict, vault, OTHER)
+    (key,) = team.root_keys()
+    team.instance("profiled")
+    team.bind("profiled", key, instance="profiled", credentials=PROFILE)
+    found = team.until_reason("RootKeyBinding", "profiled", "TrustedProfileOff")
+    assert "use apiKeySecretRef" in found["message"]
+
+
+def test_a_namespace_that_grants_nothing(strict: Scene, vault: Vault) -> None:
+    """Neither an API key nor a password can be read: who must grant what is said, and nothing is asked in vain."""
+    team = Team(strict, vault, OTHER)
+    key = strict.emulator.create_root_key()
+    team.instance()
+    team.bind("a", key)
+    found = team.until_reason("RootKeyBinding", "a", "SecretForbidden", "KeyUsable")
+    assert "RoleBinding in this namespace" in found["message"]
+    team.instance("free")
+    team.marts("one", instance="free")
+    found = team.until_reason("DataMart", "one", "SecretForbidden")
+    assert "RoleBinding in this namespace" in found["message"]
