@@ -95,13 +95,15 @@ def crowd(scene: Scene, vault: Vault, beacon: str) -> Callable[[int], AbstractCo
     @contextmanager
     def gathered(number: int) -> Iterator[list[Team]]:
         teams = [_new_team(scene, vault, f"team-{next(_numbers)}", beacon) for _ in range(number)]
-        yield teams
-        scene.emulator.clear_faults()
-        if not scene.operator.is_alive:
-            scene.operator.start()
-        for found in teams:
-            found.search()
-            scene.api.delete("Namespace", "", found.namespace)
+        try:
+            yield teams
+        finally:
+            scene.emulator.clear_faults()
+            if not scene.operator.is_alive:
+                scene.operator.start()
+            for found in teams:
+                found.search()
+                scene.api.delete("Namespace", "", found.namespace)
 
     return gathered
 
