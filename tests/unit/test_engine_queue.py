@@ -263,3 +263,23 @@ async def test_a_pass_takes_one_slot_back_however_many_of_its_tasks_come_back():
     assert queue._slots._value == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("ticks", range(8))
+async def test_ended_just_as_a_key_is_woken(ticks):
+    """However the end and a wake fall together, every pass ends: nothing keeps the process from ending."""
+    passes = Passes(held=False)
+    passes.answers[ONE] = [3600.0] * 9
+    queue = KeyedQueue(passes, 2)
+    task = asyncio.ensure_future(queue.serve())
+    queue.wake(ONE)
+    await settle()
+    queue.wake(ONE)
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    task.cancel()
+    await settle()
+    ended = task.done()
+    queue.forget(ONE)
+    await settle()
+    assert ended

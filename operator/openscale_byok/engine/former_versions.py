@@ -31,6 +31,9 @@ class FormerVersions:
         for version in sorted(self._leaving):
             text = "nothing names this version of the global key any more; see: openscale-byok global-key verify"
             log.info("former version free", version=version[:8], message=text)
+        # A scope that left it too, and settles only later, has nothing to add to what was said.
+        for known in self._named.values():
+            known.difference_update(self._leaving)
         self._leaving.clear()
 
 

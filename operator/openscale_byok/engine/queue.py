@@ -117,8 +117,10 @@ class KeyedQueue:
     async def _serve(self, key: Key, event: asyncio.Event) -> None:
         after: float | None = None
         while self._woken.get(key) is event:
+            # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with a wake.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), after)
+                async with asyncio.timeout(after):
+                    await event.wait()
             event.clear()
             slot = _Slot(self._slots)
             _SLOT.set(slot)
