@@ -13,6 +13,8 @@ from openscale_byok.engine.reconciler import Engine
 from openscale_byok.resources import FINALIZER, GROUP, KINDS, VERSION
 
 END_WAITERS_SECONDS = 0.3
+END_SECONDS = 8.0
+"""What has not ended so long after the first task did is cancelled again; kopf's own waits take 5 s."""
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -96,7 +98,14 @@ async def serve(engine: Engine) -> None:
     tasks = await kopf.spawn_tasks(
         registry=registry_for(engine), settings=kopf_settings(), standalone=True, clusterwide=True
     )
-    await kopf.run_tasks([*tasks, asyncio.create_task(_work(engine), name="engine")], ignored=before)
+    tasks = [*tasks, asyncio.create_task(_work(engine), name="engine")]
+    running = asyncio.create_task(kopf.run_tasks(tasks, ignored=before), name="kopf")
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    while not (await asyncio.wait({running}, timeout=END_SECONDS))[0]:
+        # kopf cancels once and waits for ever; a task that lost that (see `KeyedQueue`) would keep a dead process.
+        for task in asyncio.all_tasks() - before - {running}:
+            task.cancel()
+    await running
 
 
 async def _work(engine: Engine) -> None:
