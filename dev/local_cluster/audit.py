@@ -4,6 +4,7 @@ A request is in the log by the time its answer has been read to the end.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,20 @@ class AuditEvent:
 
 
 def position(path: Path) -> int:
-    """Give the offset that stands for "now": what comes later is read from there."""
-    return path.stat().st_size
+    """Give the offset that stands for "now": what comes later is read from there.
+
+    It is the end of the last whole line. One that is being written at this moment is of a request that was not
+    answered yet, so it counts as later.
+    """
+    with path.open("rb") as log:
+        at = log.seek(0, os.SEEK_END)
+        while at > 0:
+            step = min(at, 65_536)
+            at = log.seek(at - step)
+            found = log.read(step).rfind(b"\n")
+            if found >= 0:
+                return at + found + 1
+        return 0
 
 
 def requests(path: Path, since_offset: int = 0) -> Iterator[AuditEvent]:

@@ -245,6 +245,19 @@ def test_the_log_has_no_noise(cluster: Cluster) -> None:
     assert not [event for event in events if event.user == "system:apiserver" or not event.resource]
 
 
+def test_now_is_never_in_the_middle_of_a_line(tmp_path: Path) -> None:
+    """What is read since "now" begins with a whole event, though another one is being written at that moment."""
+    line = json.dumps({"user": {"username": "u"}, "verb": "get", "padding": "x" * 100_000}).encode() + b"\n"
+    log = tmp_path / "audit.log"
+    log.write_bytes(line[:70_000])
+    assert audit.position(log) == 0
+    log.write_bytes(line + line[:70_000])
+    start = audit.position(log)
+    assert start == len(line)
+    log.write_bytes(line + line)
+    assert [event.verb for event in audit.requests(log, start)] == ["get"]
+
+
 def test_a_half_written_line_is_left_for_the_next_look(tmp_path: Path) -> None:
     """A reader never sees half an event, nor loses one."""
     line = json.dumps({"user": {"username": "u"}, "verb": "get"}).encode() + b"\n"
