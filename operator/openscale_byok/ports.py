@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from openscale_byok.core.audit import AuditEvent
+from openscale_byok.core.caller import Access, Caller
 from openscale_byok.core.key_state import KeyLook
 from openscale_byok.core.source import Source
 from openscale_byok.crypto.data_key import DataKey
@@ -174,6 +176,35 @@ class KeyObserver(Protocol):
         """Unwrapped data keys of a holder (a binding's uid) were forgotten before their time.
 
         Its root key said no, or its credentials are others, or it was let go.
+        """
+        ...
+
+
+class Reviews(Protocol):
+    """Who somebody is, and what they may do, asked anew each time: nothing is remembered here."""
+
+    async def caller(self, token: str) -> Caller:
+        """Who holds a bearer token that was made for us.
+
+        Raises:
+            Refused: `NotAuthenticated`; why is for the log alone.
+            Unavailable: whoever vouches for it cannot be reached.
+        """
+        ...
+
+    async def allowed(self, caller: Caller, access: Access) -> bool:
+        """Whether the API server's authorizer lets them. `Unavailable` where it cannot be reached."""
+        ...
+
+
+class Audit(Protocol):
+    """The record of who did what. What is audited does not happen, or is not answered, unless its line is written."""
+
+    def write(self, event: AuditEvent) -> None:
+        """Write one line; it is with the operating system when this returns.
+
+        Raises:
+            Unavailable: `AuditUnavailable`: it was not written.
         """
         ...
 

@@ -48,6 +48,9 @@ class Reason(StrEnum):
     DATA_MARTS_REMAIN = "DataMartsRemain"
     SHREDDING = "Shredding"
     SHREDDED = "Shredded"
+    PASSWORD_NOT_GIVEN = "PasswordNotGiven"
+    AUDIT_UNAVAILABLE = "AuditUnavailable"
+    TOO_MANY_REQUESTS = "TooManyRequests"
 
     # Key events.
     DATA_KEY_MINTED = "DataKeyMinted"
@@ -88,6 +91,12 @@ class Reason(StrEnum):
     TOO_MANY_DATA_KEYS = "TooManyDataKeys"
     STUCK = "Stuck"
     INVALID_OBJECT = "InvalidObject"
+
+    # A person must act: what was asked of the gateway.
+    NOT_AUTHENTICATED = "NotAuthenticated"
+    NOT_ALLOWED = "NotAllowed"
+    NOT_OURS = "NotOurs"
+    INVALID_REQUEST = "InvalidRequest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +155,9 @@ TABLE: dict[Reason, Row] = {
         "deleted with spec.deletion.policy Shred: everything sealed is destroyed at the time it says"
     ),
     Reason.SHREDDED: _wait("destroyed with its instance, which was deleted with spec.deletion.policy Shred"),
+    Reason.PASSWORD_NOT_GIVEN: _wait("no Secret is named, and nobody has given the password through the gateway (yet)"),
+    Reason.AUDIT_UNAVAILABLE: _wait("the audit line cannot be written, so nothing that needs one is done"),
+    Reason.TOO_MANY_REQUESTS: _wait("this caller asks more often than the gateway allows"),
     Reason.DATA_KEY_MINTED: _well("a new data key was wrapped, proven and recorded"),
     Reason.DATA_KEY_RETIRED: _well("a former data key was removed: nothing names it"),
     Reason.DATA_KEY_REWRAPPED: _well("the data key is now wrapped by the root key's newest version"),
@@ -179,5 +191,9 @@ TABLE: dict[Reason, Row] = {
     Reason.TOO_MANY_DATA_KEYS: _act("too many former data keys are still needed"),
     Reason.STUCK: _act("the data key of this secret cannot be unwrapped"),
     Reason.INVALID_OBJECT: _act("the object does not have the shape that its CRD demands"),
+    Reason.NOT_AUTHENTICATED: _act("the bearer token is missing, expired, or not made for this gateway"),
+    Reason.NOT_ALLOWED: _act("the caller has no right to this, or it does not exist"),
+    Reason.NOT_OURS: _act("the object was not made by the gateway, which leaves it alone"),
+    Reason.INVALID_REQUEST: _act("the request does not have the shape that the API demands"),
 }
 """One row for each reason; a test holds it complete and the docs equal to it."""

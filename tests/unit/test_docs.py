@@ -10,7 +10,7 @@ import yaml
 
 from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import API_VERSION, KINDS
-from openscale_byok.shell.settings import Settings
+from openscale_byok.shell.gateway.settings import GatewaySettings as Settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

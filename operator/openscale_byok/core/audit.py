@@ -1,0 +1,52 @@
+"""What an audit line holds: who did what to what, from where, with which outcome. Never a secret."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Action(StrEnum):
+    """What is audited, as CADF names things: the kind of thing, then the verb."""
+
+    CREDENTIALS_READ = "datamart.credentials/read"
+    PASSWORD_GIVEN = "datamart.password/set"
+    DATA_MART_CREATED = "datamart/create"
+    DATA_MART_CHANGED = "datamart/update"
+    DATA_MART_DELETED = "datamart/delete"
+    BINDING_CREATED = "rootkeybinding/create"
+    BINDING_DELETED = "rootkeybinding/delete"
+    BINDING_RELEASED = "rootkeybinding/release"
+    ROOT_KEY_CHANGED = "openscaleinstance.rootkey/update"
+    SOURCE_CONSUMED = "secret.handover/delete"
+    SHREDDED = "openscaleinstance/shred"
+    GLOBAL_KEY_ROTATED = "globalkey/rotate"
+    GLOBAL_KEY_EXPORTED = "globalkey/export"
+    GLOBAL_KEY_IMPORTED = "globalkey/import"
+    GLOBAL_KEY_VERIFIED = "globalkey/verify"
+    GLOBAL_KEY_REMOVED = "globalkey/remove"
+    REQUEST = "gateway/request"
+    """A request that was refused before it was known what it was about."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One line of the audit, before it is written."""
+
+    action: Action
+    outcome: Literal["success", "failure", "denied"]
+    who: str
+    """A user name; the operator's own where nobody asked it."""
+    by: str = ""
+    """Who vouches for that: kubernetes, iam; nothing for ourselves."""
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    source: str = ""
+    """The address that the request came from."""
+    reason: str = ""
+    root_key: str = ""
+    data_key: str = ""
+    trace: str = ""
+    """Key Protect's correlation id."""
+    transaction: str = ""
+    """The caller's own id of the request (``x-global-transaction-id``)."""

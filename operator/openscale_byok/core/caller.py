@@ -1,0 +1,39 @@
+"""Who asks, and for what: the words of Kubernetes' own TokenReview and SubjectAccessReview."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from openscale_byok.resources import GROUP
+
+CREDENTIALS = "datamartcredentials"
+"""The virtual resource whose verb `get` lets somebody read a data mart's password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as an authorizer knows them."""
+
+    user: str
+    """A Kubernetes user name, or ``iam:<iam_id>``."""
+    by: Literal["kubernetes", "iam"]
+    """Who vouches for it."""
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One thing that somebody wants to do."""
+
+    verb: str
+    resource: str
+    namespace: str = ""
+    """Empty: in every namespace."""
+    name: str = ""
+    """Empty: any."""
+    group: str = GROUP
+
+    def __str__(self) -> str:
+        where = f"{self.resource}/{self.name}" if self.name else self.resource
+        return f"{self.verb} {where}{f' in namespace {self.namespace}' if self.namespace else ''}"
