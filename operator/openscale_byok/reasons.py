@@ -21,6 +21,7 @@ class Reason(StrEnum):
     SOURCE_KEPT = "SourceKept"
     SOURCE_GONE = "SourceGone"
     HANDED_OVER = "HandedOver"
+    GIVEN = "Given"
     NOTHING_TO_PROTECT = "NothingToProtect"
 
     # Under way, or waiting for something that may come by itself.
@@ -129,6 +130,7 @@ TABLE: dict[Reason, Row] = {
     Reason.SOURCE_KEPT: _well("the source Secret still holds a plain copy, which no root key can revoke"),
     Reason.SOURCE_GONE: _well("the source Secret was deleted by its owner after its password was sealed"),
     Reason.HANDED_OVER: _well("the source was deleted once its password was safely sealed"),
+    Reason.GIVEN: _well("the password was given through the gateway: no Secret holds it"),
     Reason.NOTHING_TO_PROTECT: _well("no secret and no binding yet"),
     Reason.SUSPENDED: _well("spec.suspend is true: nothing is written"),
     Reason.INSTANCE_NOT_FOUND: _wait("the instance that is referred to does not exist (yet)"),
@@ -155,7 +157,7 @@ TABLE: dict[Reason, Row] = {
         "deleted with spec.deletion.policy Shred: everything sealed is destroyed at the time it says"
     ),
     Reason.SHREDDED: _wait("destroyed with its instance, which was deleted with spec.deletion.policy Shred"),
-    Reason.PASSWORD_NOT_GIVEN: _wait("no Secret is named, and nobody has given the password through the gateway (yet)"),
+    Reason.PASSWORD_NOT_GIVEN: _well("no Secret is named, and nobody has given the password through the gateway (yet)"),
     Reason.AUDIT_UNAVAILABLE: _wait("the audit line cannot be written, so nothing that needs one is done"),
     Reason.TOO_MANY_REQUESTS: _wait("this caller asks more often than the gateway allows"),
     Reason.DATA_KEY_MINTED: _well("a new data key was wrapped, proven and recorded"),

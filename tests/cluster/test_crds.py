@@ -288,7 +288,6 @@ REFUSED: dict[str, list[tuple[str, object, str]]] = {
         ("database.username", "", EMPTY),
         ("database.username", LONG, "Too long: may not be more than 128"),
         ("database.tls", "Prefer", 'supported values: "VerifyFull", "Require", "Disable"'),
-        ("database.password", DROP, REQUIRED),
         ("database.password", "in-the-clear", "must be of type object"),
         ("database.password.secretRef.key", DROP, REQUIRED),
         ("database.password.secretRef.key", LONG, "Too long: may not be more than 253"),

@@ -57,6 +57,8 @@ def needs_source(view: View, sealable: Sealable, standing: Standing) -> bool:
         if view.note(sealable).source_looked != sealable.meta.generation or sealable.unanswered:
             return True
         return isinstance(view.note(sealable).source_trouble, (Refused, Unavailable))
+    if sealable.source_ref is None:
+        return False  # nobody else says what the password is
     # A kept source that is gone may be put again; a hand-over that was consumed is over.
     removed, source = sealable.condition("SourceRemoved"), sealable.sealed_source
     if source is not None and not source.handover:

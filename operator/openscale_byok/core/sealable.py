@@ -50,7 +50,8 @@ class Sealable:
     meta: Meta
     observed_generation: int
     instance: str
-    source_ref: SecretKeyRef
+    source_ref: SecretKeyRef | None
+    """Nothing where the password is given through the gateway."""
     revision: int
     context: Context
     envelope: Envelope | None
@@ -78,7 +79,11 @@ class Sealable:
     def unanswered(self) -> bool:
         """Whether the spec asks for another source, or another look, than the one that was sealed from."""
         source = self.sealed_source
-        if source is None or source.name is None:
+        if source is None or self.source_ref is None:
+            return False
+        if source.given:
+            return True  # a Secret is named since
+        if source.name is None:
             return False
         asked = (self.source_ref.name, self.source_ref.key, self.revision)
         return (source.name, source.key, source.revision) != asked

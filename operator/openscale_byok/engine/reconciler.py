@@ -220,7 +220,9 @@ class Engine:
             for key, scope in self.world.scopes.items()
             if key[0] == sealable.meta.namespace
             for other in scope.sealables.values()
-            if other.source_ref.name == sealable.source_ref.name
+            if other.source_ref is not None
+            and sealable.source_ref is not None
+            and other.source_ref.name == sealable.source_ref.name
             and other.uid != sealable.uid
             and not _served(scope, other, sealable.sealed_source)
         ]

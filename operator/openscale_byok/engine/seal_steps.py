@@ -152,13 +152,15 @@ class SealSteps:
     async def _seal_source(
         self, sealable: Sealable, secret: bytes, source: Source, entry: DataKeyEntry, key: DataKey
     ) -> None:
+        ref = sealable.source_ref
         origin = {
             "uid": source.uid,
             "resourceVersion": source.resource_version,
             "handover": source.handover,
-            "name": sealable.source_ref.name,
-            "key": sealable.source_ref.key,
+            "name": ref.name if ref is not None else None,
+            "key": ref.key if ref is not None else None,
             "revision": sealable.revision,
+            "given": None,
         }
         status = self._status(sealable, checking_seal())
         await self._store(sealable, entry, key, secret, sealable.context, status, origin)
@@ -187,11 +189,12 @@ class SealSteps:
     async def _confirm_one(self, sealable: Sealable) -> None:
         note, shared = self._scope.notes.get(sealable.uid, NO_NOTE), ""
         source = sealable.sealed_source
-        if source is not None and source.handover and not isinstance(note.source_trouble, Missing):
+        name = _named(sealable)
+        if source is not None and source.handover and name and not isinstance(note.source_trouble, Missing):
             waiting = self._others(sealable)
             if waiting:
                 shared = waiting[0].meta.name
-            elif not await self._looks.consume(sealable, source.uid, source.resource_version):
+            elif not await self._looks.consume(sealable, name, source.uid, source.resource_version):
                 return
         status = self._status(sealable, confirmed(sealable, note, shared_with=shared))
         if status:
@@ -310,3 +313,10 @@ class SealSteps:
         conditions = merged(sealable.conditions, wanted, generation, self._context.now_text())
         status: dict[str, Any] = {} if conditions is None else {"conditions": conditions}
         return status if sealable.observed_generation == generation else status | {"observedGeneration": generation}
+
+
+def _named(sealable: Sealable) -> str:
+    """The Secret that the spec names now, or that was named when it was sealed."""
+    if sealable.source_ref is not None:
+        return sealable.source_ref.name
+    return (sealable.sealed_source.name or "") if sealable.sealed_source is not None else ""

@@ -21,6 +21,10 @@ class SourceLooks:
     async def look(self, sealable: Sealable) -> tuple[bytes | None, Source | None]:
         """Read the source *after* the object: the other way round an old password could overwrite a newer one."""
         ref, namespace = sealable.source_ref, sealable.meta.namespace
+        if ref is None:
+            text = "spec.database.password: give the password through the gateway, or name a Secret in secretRef"
+            self._looked(sealable, Missing(Reason.PASSWORD_NOT_GIVEN, text))
+            return None, None
         try:
             source = await self._read_once(namespace, ref.name)
             secret = password(source, ref)
@@ -41,11 +45,10 @@ class SourceLooks:
             read = self._reads[name] = asyncio.ensure_future(self._context.sources.read(namespace, name))
         return await asyncio.shield(read)
 
-    async def consume(self, sealable: Sealable, uid: str, resource_version: str) -> bool:
+    async def consume(self, sealable: Sealable, name: str, uid: str, resource_version: str) -> bool:
         """Delete a hand-over source, if it is still the one that was sealed."""
-        ref = sealable.source_ref
         try:
-            await self._context.sources.delete(sealable.meta.namespace, ref.name, uid, resource_version)
+            await self._context.sources.delete(sealable.meta.namespace, name, uid, resource_version)
         except Missing:
             pass
         except Changed:
@@ -55,7 +58,7 @@ class SourceLooks:
         except (Refused, Unavailable) as error:
             self._looked(sealable, error)
             return False
-        log.info("handed over", name=sealable.meta.name, namespace=sealable.meta.namespace, secret=ref.name)
+        log.info("handed over", name=sealable.meta.name, namespace=sealable.meta.namespace, secret=name)
         return True
 
     def _looked(self, sealable: Sealable, trouble: ByokError | None) -> None:

@@ -15,13 +15,13 @@ class Password(Model):
     """Where the password is first read from."""
 
     secret_ref: Annotated[
-        SecretKeyRef,
+        SecretKeyRef | None,
         Field(
             description="secretRef is the Secret that holds the password. One of type "
             "openscale.byok.dev/handover (a single key, 'password') is deleted once its password is "
-            "safely sealed; any other is kept."
+            "safely sealed; any other is kept. Without it the password is given through the gateway."
         ),
-    ]
+    ] = None
     revision: Annotated[
         int,
         Field(description="revision: raise it to have the Secret read again at once.", ge=0, le=2**31 - 1),
@@ -54,7 +54,7 @@ class Database(Model):
             "encrypts, Disable does neither."
         ),
     ] = "VerifyFull"
-    password: Annotated[Password, Field(description="password is where the password is first read from.")]
+    password: Annotated[Password, Field(description="password is where the password is first read from.")] = Password()
 
 
 class DataMartSpec(Model):
@@ -71,10 +71,14 @@ class DataMartSpec(Model):
 
 
 class SealedSource(Model):
-    """Which Secret, in which state, the password was read from."""
+    """Which Secret, in which state, the password was read from; or that it was given through the gateway."""
 
-    uid: Annotated[str, Field(description="uid of the Secret.", max_length=128)]
-    resource_version: Annotated[str, Field(description="resourceVersion of the Secret.", max_length=128)]
+    uid: Annotated[str, Field(description="uid of the Secret.", max_length=128)] = ""
+    resource_version: Annotated[str, Field(description="resourceVersion of the Secret.", max_length=128)] = ""
+    given: Annotated[
+        bool,
+        Field(description="given: through the gateway; there is no Secret, and revision counts the passwords given."),
+    ] = False
     handover: Annotated[bool, Field(description="handover: whether its type lets the operator delete it.")] = False
     name: Annotated[str | None, Field(description="name of the Secret.", max_length=253)] = None
     key: Annotated[str | None, Field(description="key inside the Secret.", max_length=253)] = None

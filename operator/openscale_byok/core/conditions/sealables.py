@@ -17,17 +17,19 @@ def checking_seal() -> tuple[Wanted, ...]:
 
 def confirmed(sealable: Sealable, note: Note, *, shared_with: str = "") -> tuple[Wanted, ...]:
     """Sealed, and checked after the seal was stored."""
-    ref = sealable.source_ref
+    name = sealable.source_ref.name if sealable.source_ref is not None else ""
     handover = sealable.sealed_source is not None and sealable.sealed_source.handover
-    if shared_with:
-        text = f"hand-over Secret {ref.name} is kept until DataMart {shared_with} is sealed from it too"
+    if not name:
+        source = Wanted("SourceRemoved", "True", Reason.GIVEN, "no Secret holds the password: it was given")
+    elif shared_with:
+        text = f"hand-over Secret {name} is kept until DataMart {shared_with} is sealed from it too"
         source = Wanted("SourceRemoved", "False", Reason.SOURCE_KEPT, text)
     elif handover:
-        source = Wanted("SourceRemoved", "True", Reason.HANDED_OVER, f"Secret {ref.name} was consumed")
+        source = Wanted("SourceRemoved", "True", Reason.HANDED_OVER, f"Secret {name} was consumed")
     elif isinstance(note.source_trouble, Missing) or sealable.sealed_source is None:
-        source = Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {ref.name} is gone")
+        source = Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {name} is gone")
     else:
-        text = f"Secret {ref.name} still holds the password in plain form, which no root key can revoke"
+        text = f"Secret {name} still holds the password in plain form, which no root key can revoke"
         source = Wanted("SourceRemoved", "False", Reason.SOURCE_KEPT, text)
     sealed = "the password is sealed under the active data key"
     return (
@@ -61,8 +63,9 @@ def _source_removed(view: View, sealable: Sealable) -> tuple[Wanted, ...]:
     before = sealable.condition("SourceRemoved")
     if before is None:
         return ()
-    if before.status == "False" and not sealable.unanswered and isinstance(view.note(sealable).source_trouble, Missing):
-        return (Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {sealable.source_ref.name} is gone"),)
+    ref, gone = sealable.source_ref, isinstance(view.note(sealable).source_trouble, Missing)
+    if ref is not None and before.status == "False" and not sealable.unanswered and gone:
+        return (Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {ref.name} is gone"),)
     known = before.reason in Reason.__members__.values()
     return (Wanted("SourceRemoved", before.status, Reason(before.reason), before.message),) if known else ()
 
@@ -152,4 +155,6 @@ def _endpoint_text(sealable: Sealable) -> str:
 
 def _give_again(sealable: Sealable) -> str:
     ref = sealable.source_ref
+    if ref is None:
+        return "give the password again through the gateway"
     return f"give the password again in Secret {ref.name}, key {ref.key}"
