@@ -126,6 +126,28 @@ class Store(Protocol):
         ...
 
 
+class Objects(Protocol):
+    """Our objects as somebody wants them, who was found to have the right; specs, never statuses."""
+
+    async def datamart(self, namespace: str, name: str) -> DataMart:
+        """Read one data mart afresh. `Missing` where there is none."""
+        ...
+
+    async def create(
+        self, kind: str, namespace: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Create an object; as stored. `Changed` where one of this name exists, `Refused` where its CRD says no."""
+        ...
+
+    async def patch_spec(self, kind: str, meta: Meta, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge into the spec, if the object is still at ``meta.resource_version``; the object as stored."""
+        ...
+
+    async def remove(self, kind: str, meta: Meta) -> None:
+        """Delete just this object (by its uid). `Missing` where it is gone."""
+        ...
+
+
 class SourceReader(Protocol):
     """Secrets, one at a time and by name: there is no right to list or watch them."""
 

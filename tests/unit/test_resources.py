@@ -58,7 +58,8 @@ OBJECTS = {
             "conditions": [CONDITION], "observedGeneration": 3,
             "sealedPassword": {
                 "dataKey": "A" * 43, "envelope": "e", "sealedTime": "2026-11-23T00:00:00Z",
-                "stuckUnder": "B" * 43, "source": {"uid": "u", "resourceVersion": "9", "handover": True, "given": False},
+                "stuckUnder": "B" * 43,
+                "source": {"uid": "u", "resourceVersion": "9", "handover": True, "given": False},
             },
         },
     },

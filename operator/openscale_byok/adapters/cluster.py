@@ -97,6 +97,32 @@ class Cluster:
         """See `ports.Store`."""
         return await self._list(DataMart, namespace, instance)
 
+    async def datamart(self, namespace: str, name: str) -> DataMart:
+        """See `ports.Objects`."""
+        return _parse(DataMart, await self._call("GET", _path(DataMart.PLURAL, namespace, name)))
+
+    async def create(
+        self, kind: str, namespace: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """See `ports.Objects`."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": kind,
+            "metadata": {"name": name, "labels": dict(labels)},
+            "spec": spec,
+        }
+        return await self._call("POST", f"{_path(_PLURAL[kind], namespace)}?fieldManager={FIELD_MANAGER}", body)
+
+    async def patch_spec(self, kind: str, meta: Meta, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """See `ports.Objects`."""
+        body = {"metadata": {"resourceVersion": meta.resource_version}, "spec": spec}
+        return await self._patch(_path(_PLURAL[kind], meta.namespace, meta.name), body)
+
+    async def remove(self, kind: str, meta: Meta) -> None:
+        """See `ports.Objects`."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": meta.uid}}
+        await self._call("DELETE", _path(_PLURAL[kind], meta.namespace, meta.name), body)
+
     async def every_datamart(self) -> Listing[DataMart]:
         """Every data mart of the cluster: what is asked before a global key is made, or a version of it removed."""
         return await self._list(DataMart, "", "", tolerant=True)

@@ -11,6 +11,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Any
 
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.crypto.envelope import Context, Endpoint, Envelope
@@ -152,6 +153,25 @@ def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
         stuck_under=stored.stuck_under if stored else None,
         conditions=mart.status.conditions,
     )
+
+
+def as_stored(envelope: Envelope, time: str, source: SealedSource | None = None) -> dict[str, Any]:
+    """An envelope as a merge patch of ``status.sealedPassword``.
+
+    Args:
+        envelope: to be stored.
+        time: when it was sealed.
+        source: where its secret came from; None leaves what is stored.
+    """
+    found: dict[str, Any] = {
+        "dataKey": envelope.data_key,
+        "envelope": envelope.text,
+        "sealedTime": time,
+        "stuckUnder": None,
+    }
+    if source is not None:
+        found["source"] = source.model_dump(by_alias=True)  # None takes out what a former source left there
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from openscale_byok.engine import key_steps
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.former_versions import FormerVersions
 from openscale_byok.engine.key_poll import KeyPoll
+from openscale_byok.engine.listing import RELIST_SECONDS, list_anew
 from openscale_byok.engine.lookout import Lookout
 from openscale_byok.engine.opening import Opened, Opening
 from openscale_byok.engine.queue import KeyedQueue
@@ -23,8 +24,6 @@ from openscale_byok.engine.world import World
 from openscale_byok.errors import ByokError, Changed, Missing, Refused
 from openscale_byok.resources import OpenScaleInstance, Properties, RootKeyBinding, SealedSource
 
-RELIST_SECONDS = 600.0
-"""A watch can miss a deletion (kopf never compares a list with what it knew); a list does not."""
 RELIST_WHILE_DELETING_SECONDS = 15.0
 
 
@@ -111,29 +110,12 @@ class Engine:
         return 0.0
 
     async def _list(self, scope: Scope) -> None:
-        """Read everything of the instance afresh, and replace what was known."""
-        store = self._context.store
-        try:
-            await self._context.read_instance(scope)
-        except Missing:
-            scope.see_instance(None)
-        # From here on events count: one that comes before the lists' answers is newer than they may be.
-        scope.listed = True
-        try:
-            bindings = await store.bindings(*scope.key)
-            scope.list_bindings(bindings.version, bindings.items)
-            marts = await store.datamarts(*scope.key)
-            scope.list_marts(marts.version, marts.items)
-        except BaseException:
-            scope.listed = False
-            raise
-        now, tuning = self._context.clock.monotonic(), self._context.tuning
-        scope.relist_due = now + RELIST_SECONDS * (0.9 + self._context.jitter() / 5)
-        scope.troubles.pop("list", None)
+        await list_anew(self._context, scope)
+        now, refresh = self._context.clock.monotonic(), self._context.tuning.source_refresh_seconds
         for sealable in scope.sealables.values():
             if sealable.ready and sealable.uid not in scope.notes:
                 # Settled before this process began: its source is looked at in its turn, not in a herd.
-                due = now + tuning.source_refresh_seconds * self._context.jitter()
+                due = now + refresh * self._context.jitter()
                 scope.note(sealable, source_looked=sealable.meta.generation, source_due=due)
 
     async def _say_unread(self, scope: Scope, error: ByokError) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, merged, shredded
+from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, saying, shredded
 from openscale_byok.core.findings import shreds
-from openscale_byok.core.sealable import NO_NOTE, Sealable, Standing
+from openscale_byok.core.sealable import NO_NOTE, Sealable, Standing, as_stored
 from openscale_byok.core.source import Source
 from openscale_byok.core.steps import Batch, Confirm, MarkStuck, Recover, ReEncrypt, Seal, Shred, Verify
 from openscale_byok.crypto import envelope as envelopes
@@ -25,7 +25,7 @@ from openscale_byok.engine.scope import Scope
 from openscale_byok.engine.source_looks import SourceLooks
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import DataKeyEntry
+from openscale_byok.resources import DataKeyEntry, SealedSource
 
 
 class SealSteps:
@@ -153,15 +153,14 @@ class SealSteps:
         self, sealable: Sealable, secret: bytes, source: Source, entry: DataKeyEntry, key: DataKey
     ) -> None:
         ref = sealable.source_ref
-        origin = {
-            "uid": source.uid,
-            "resourceVersion": source.resource_version,
-            "handover": source.handover,
-            "name": ref.name if ref is not None else None,
-            "key": ref.key if ref is not None else None,
-            "revision": sealable.revision,
-            "given": None,
-        }
+        origin = SealedSource(
+            uid=source.uid,
+            resource_version=source.resource_version,
+            handover=source.handover,
+            name=ref.name if ref is not None else None,
+            key=ref.key if ref is not None else None,
+            revision=sealable.revision,
+        )
         status = self._status(sealable, checking_seal())
         await self._store(sealable, entry, key, secret, sealable.context, status, origin)
 
@@ -231,18 +230,11 @@ class SealSteps:
         secret: bytes,
         bound_to: SealContext,
         status: dict[str, Any],
-        origin: dict[str, Any] | None = None,
+        origin: SealedSource | None = None,
     ) -> None:
         wrapped = Wrapped(entry.root_key, entry.wrapped)
         envelope = envelopes.sealed(secret, key, bound_to, wrapped, secrets.token_bytes(NONCE_BYTES))
-        sealed: dict[str, Any] = {
-            "dataKey": entry.id,
-            "envelope": envelope.text,
-            "sealedTime": self._context.now_text(),
-            "stuckUnder": None,
-        }
-        if origin is not None:
-            sealed["source"] = origin
+        sealed = as_stored(envelope, self._context.now_text(), origin)
         self._judge(sealable, envelope.text)
         # With nothing but the envelope changed, what is stored is known without reading it back.
         after = None if status or origin is not None else replace(sealable, envelope=envelope, stuck_under=None)
@@ -308,11 +300,7 @@ class SealSteps:
         self._scope.note(sealable, judged=text, broken=broken)
 
     def _status(self, sealable: Sealable, wanted: tuple[Wanted, ...]) -> dict[str, Any]:
-        """The conditions and generation that differ, as a part of a status."""
-        generation = sealable.meta.generation
-        conditions = merged(sealable.conditions, wanted, generation, self._context.now_text())
-        status: dict[str, Any] = {} if conditions is None else {"conditions": conditions}
-        return status if sealable.observed_generation == generation else status | {"observedGeneration": generation}
+        return saying(sealable, wanted, self._context.now_text())
 
 
 def _named(sealable: Sealable) -> str:

@@ -1,12 +1,22 @@
 """What a data mart, or whatever else is sealed, says of itself."""
 
-from openscale_byok.core.conditions.base import Wanted, not_ready
+from typing import Any
+
+from openscale_byok.core.conditions.base import Wanted, merged, not_ready
 from openscale_byok.core.findings import broken, first_seals_wait, needs_source, newer, source_missing, stuck
 from openscale_byok.core.sealable import Note, Sealable, Standing
 from openscale_byok.core.view import View, choose
 from openscale_byok.errors import ByokError, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import PROPERTIES_FORMAT
+
+
+def saying(sealable: Sealable, wanted: tuple[Wanted, ...], now: str) -> dict[str, Any]:
+    """The conditions and generation that differ, as a part of a status."""
+    generation = sealable.meta.generation
+    conditions = merged(sealable.conditions, wanted, generation, now)
+    status: dict[str, Any] = {} if conditions is None else {"conditions": conditions}
+    return status if sealable.observed_generation == generation else status | {"observedGeneration": generation}
 
 
 def checking_seal() -> tuple[Wanted, ...]:

@@ -1,0 +1,113 @@
+"""The engine of those who only read: it follows objects and root keys as the operator does, and plans nothing.
+
+Each replica looks at root keys for itself, and refuses for itself.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.key_poll import KeyPoll
+from openscale_byok.engine.listing import list_anew
+from openscale_byok.engine.lookout import Lookout
+from openscale_byok.engine.opening import Opened, Opening
+from openscale_byok.engine.queue import KeyedQueue
+from openscale_byok.engine.scope import Key, Scope
+from openscale_byok.engine.world import World
+from openscale_byok.errors import ByokError
+from openscale_byok.resources import OpenScaleInstance
+
+
+class Reader:
+    """Events go in by `see`, `serve` works, passwords come out of `open`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once)
+        self.world = World(self._queue.wake)
+        self._poll = KeyPoll(context, self._queue.wake)
+        self._opening = Opening(context, self.world, self._poll)
+        self._news: set[asyncio.Event] = set()
+
+    def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
+        """Take in an event of one of our kinds; *listed* ones are of a list that the watch begins with."""
+        self.world.see(kind, raw, gone=gone, listed=listed)
+        for event in self._news:
+            event.set()
+
+    def instance(self, service_instance_id: str) -> OpenScaleInstance | None:
+        """The instance that rightfully has this id, or None where there is none."""
+        for key, scope in self.world.scopes.items():
+            found = scope.instance
+            if found is not None and found.spec.service_instance_id == service_instance_id:
+                holder = self.world.rival(key)
+                return found if not holder else self._named(holder)
+        return None
+
+    async def open(self, kind: str, namespace: str, name: str) -> Opened:
+        """See `Engine.open`."""
+        return await self._opening.open(kind, namespace, name)
+
+    async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until an event makes a condition hold; whether it does."""
+        news = asyncio.Event()
+        self._news.add(news)
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    await news.wait()
+                    news.clear()
+        except TimeoutError:
+            return condition()
+        finally:
+            self._news.discard(news)
+        return True
+
+    def unready(self) -> list[str]:
+        """What keeps this replica from answering: nothing where it has read everything, and root keys are looked at."""
+        scopes = [scope for scope in self.world.scopes.values() if scope.instance is not None]
+        found = ["list"] if any(not scope.listed for scope in scopes) else []
+        late = any(not self._poll.watches(scope, holder) for scope in scopes for holder in scope.keys)
+        return [*found, "key-poll"] if late else found
+
+    async def serve(self) -> None:
+        """Follow until cancelled.
+
+        Raises:
+            WentBack: the cluster was restored under us; the process must end and start anew.
+        """
+        lookout = asyncio.create_task(Lookout(self._context, self.world.newest_instance).serve(), name="lookout")
+        self._queue.end_with(lookout)
+        try:
+            await self._queue.serve()
+        finally:
+            lookout.cancel()
+            self._poll.stop()
+            await self._context.data_keys.close()
+
+    async def _pass(self, key: Key) -> float | None:
+        scope = self.world.scope(key)
+        clock = self._context.clock
+        if not scope.listed or scope.relist_due <= clock.monotonic():
+            try:
+                await list_anew(self._context, scope)
+            except ByokError as error:
+                return self._failed(scope, error)
+        self._poll.follow(scope)
+        if scope.empty:
+            self.world.scopes.pop(key, None)
+            self._queue.forget(key)
+            return None
+        return max(0.05, scope.relist_due - clock.monotonic())
+
+    def _failed(self, scope: Scope, error: ByokError) -> float:
+        """What was known stays, and goes on to be looked at; the list is tried again."""
+        now = self._context.clock.monotonic()
+        log.warning("list failed", namespace=scope.key[0], instance=scope.key[1], reason=error.reason.value)
+        scope.fail(scope.troubles, "list", error, now, self._context.jitter())
+        return max(0.05, scope.troubles["list"].due - now)
+
+    def _named(self, holder: str) -> OpenScaleInstance | None:
+        namespace, _, name = holder.partition("/")
+        return self.world.scope((namespace, name)).instance
