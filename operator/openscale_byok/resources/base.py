@@ -71,6 +71,7 @@ class Meta(Model):
     deletion_timestamp: str | None = None
     finalizers: tuple[str, ...] = ()
     annotations: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
 
     @property
     def deleting(self) -> bool:
