@@ -29,6 +29,8 @@ INSTANCE_CRN = f"crn:v1:bluemix:public:kms:us-south:a/0123456789abcdef0123456789
 CRN = INSTANCE_CRN[:-1] + "key:66666666-7777-8888-9999-aaaaaaaaaaaa"
 NOT_AN_INSTANCE = "this is the CRN of an instance; use the root key's"
 NOT_A_ROOT_KEY = "must be the CRN of a root key: crn:v1:bluemix:public:kms:<region>"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n"
+NOT_CERTIFICATES = "caBundle must hold one or more PEM certificates and nothing else"
 ONE_OF = "exactly one of `apiKeySecretRef` and `trustedProfile` must be set"
 DROP = object()
 """In place of a value: take the field out."""
@@ -288,6 +290,17 @@ REFUSED: dict[str, list[tuple[str, object, str]]] = {
         ("database.username", "", EMPTY),
         ("database.username", LONG, "Too long: may not be more than 128"),
         ("database.tls", "Prefer", 'supported values: "VerifyFull", "Require", "Disable"'),
+        ("database.caBundle", "", NOT_CERTIFICATES),
+        ("database.caBundle", "/etc/ssl/ca.pem", NOT_CERTIFICATES),
+        ("database.caBundle", CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY"), NOT_CERTIFICATES),
+        ("database.caBundle", CERTIFICATE + CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY"), NOT_CERTIFICATES),
+        ("database.caBundle", "issuer=CN = some authority\n" + CERTIFICATE, NOT_CERTIFICATES),
+        ("database.caBundle", CERTIFICATE.replace("TUlJQg==", "A" * 32_768), "may not be more than 32768"),
+        ("displayName", "", EMPTY),
+        ("displayName", LONG + "xxx", "Too long: may not be more than 256"),
+        ("displayName", "two\nlines", SHAPE),
+        ("displayName", "ends\n", SHAPE),
+        ("description", "x" * 1025, "Too long: may not be more than 1024"),
         ("database.password", "in-the-clear", "must be of type object"),
         ("database.password.secretRef.key", DROP, REQUIRED),
         ("database.password.secretRef.key", LONG, "Too long: may not be more than 253"),
@@ -318,6 +331,13 @@ def test_a_create_is_refused(answers, number):
     assert message in answers[number]
 
 
+@pytest.mark.parametrize("tls", ["Require", "Disable"])
+def test_certificates_that_nothing_is_checked_against_are_refused(here, tls):
+    """A caBundle beside a TLS mode that checks no certificate is refused: it would look safer than it is."""
+    done = here.create(manifest("DataMart", **{"database.tls": tls, "database.caBundle": CERTIFICATE}))
+    refused(done, "spec.database.caBundle", "set tls to VerifyFull, or take caBundle out")
+
+
 def test_an_instances_crn_gets_one_message(here):
     """Whoever gives the CRN of an instance reads the one cure, not a pattern besides."""
     done = here.create(manifest("RootKeyBinding", **{"rootKey.crn": INSTANCE_CRN}))
@@ -335,6 +355,8 @@ def test_an_instances_crn_gets_one_message(here):
         ("RootKeyBinding", {"rootKey.endpoint": "https://10.0.0.1:8443"}),
         ("DataMart", {"database.host": "2001:db8::1", "database.type": "Db2", "database.port": 65_535}),
         ("DataMart", {"database.host": "x" * 253, "database.name": "größe", "database.tls": "Disable"}),
+        ("DataMart", {"displayName": "größe " + "x" * 250, "description": "one\ntwo" + "x" * 1017}),
+        ("DataMart", {"description": "", "database.caBundle": CERTIFICATE * 2 + "\r\n"}),
     ],
     ids=str,
 )

@@ -48,10 +48,11 @@ OBJECTS = {
     },
     DataMart: {
         "spec": {
-            "instanceRef": {"name": "one"},
+            "instanceRef": {"name": "one"}, "displayName": "Scores of 2026", "description": "",
             "database": {
                 "type": "Db2", "host": "db", "port": 50000, "name": "BLUDB", "schema": "s", "username": "u",
-                "tls": "Require", "password": {"secretRef": {"name": "s", "key": "password"}, "revision": 1},
+                "tls": "VerifyFull", "caBundle": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
+                "password": {"secretRef": {"name": "s", "key": "password"}, "revision": 1},
             },
         },
         "status": {

@@ -22,9 +22,14 @@ from openscale_byok.resources.base import (
 from openscale_byok.resources.binding import BindingStatus, Role, RootKeyBinding
 from openscale_byok.resources.crn import RootKeyCRN
 from openscale_byok.resources.datamart import (
+    CERTIFICATES,
+    MAX_CA_CHARACTERS,
+    MAX_DESCRIPTION_CHARACTERS,
+    MAX_DISPLAY_NAME_CHARACTERS,
     MAX_PASSWORD_BYTES,
     PASSWORD_FIELD,
     DataMart,
+    DataMartSpec,
     DataMartStatus,
     SealedPassword,
     SealedSource,
@@ -48,9 +53,10 @@ KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ..
 )
 
 __all__ = [
-    "ABANDON_ANNOTATION", "API_VERSION", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS",
+    "ABANDON_ANNOTATION", "API_VERSION", "CERTIFICATES", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY",
+    "HANDOVER_TYPE", "KINDS", "MAX_CA_CHARACTERS", "MAX_DESCRIPTION_CHARACTERS", "MAX_DISPLAY_NAME_CHARACTERS",
     "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT", "VERSION", "BindingStatus",
-    "Condition", "Credentials", "DataKeyEntry", "DataMart", "DataMartStatus", "InstanceStatus", "Meta",
+    "Condition", "Credentials", "DataKeyEntry", "DataMart", "DataMartSpec", "DataMartStatus", "InstanceStatus", "Meta",
     "OpenScaleInstance", "Properties", "Protection", "Resource", "Role", "RootKeyBinding", "RootKeyCRN",
     "SealedPassword", "SealedSource", "SecretKeyRef", "Secrets", "Status", "TrustedProfile",
 ]  # fmt: skip

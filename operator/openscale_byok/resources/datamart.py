@@ -2,13 +2,30 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from openscale_byok.resources.base import READY, InstanceRef, Model, Resource, SecretKeyRef, Status, immutable
+from openscale_byok.resources.base import (
+    READY,
+    InstanceRef,
+    Model,
+    Resource,
+    SecretKeyRef,
+    Status,
+    immutable,
+    rule,
+    rules,
+)
 
 MAX_PASSWORD_BYTES = 4_096
 SOURCE_REMOVED = '.status.conditions[?(@.type=="SourceRemoved")]'
 PASSWORD_FIELD = "spec.database.password"
+MAX_CA_CHARACTERS = 32_768
+MAX_DESCRIPTION_CHARACTERS = 1_024
+MAX_DISPLAY_NAME_CHARACTERS = 256
+# Certificates and blanks only: a private key that was pasted along is refused, not stored.
+CERTIFICATES = r"^\s*(-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+$"
+NOT_CERTIFICATES = "caBundle must hold one or more PEM certificates and nothing else"
+CA_NOT_USED = "caBundle is what VerifyFull checks the server against; set tls to VerifyFull, or take caBundle out"
 
 
 class Password(Model):
@@ -30,6 +47,12 @@ class Password(Model):
 
 class Database(Model):
     """The data mart's database."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("!has(self.caBundle) || self.tls == 'VerifyFull'", CA_NOT_USED, path=".caBundle"),
+        )
+    )
 
     type: Annotated[Literal["PostgreSQL", "Db2"], Field(description="type of the database: PostgreSQL or Db2.")]
     host: Annotated[
@@ -54,6 +77,15 @@ class Database(Model):
             "encrypts, Disable does neither."
         ),
     ] = "VerifyFull"
+    ca_bundle: Annotated[
+        str | None,
+        Field(
+            description="caBundle holds the PEM certificates of the authorities that the server's certificate is "
+            "checked against; those that the client trusts anyway where there is none.",
+            max_length=MAX_CA_CHARACTERS,
+            json_schema_extra=rules(rule(f"self.matches(r'{CERTIFICATES}')", NOT_CERTIFICATES)),
+        ),
+    ] = None
     password: Annotated[Password, Field(description="password is where the password is first read from.")] = Password()
 
 
@@ -67,6 +99,19 @@ class DataMartSpec(Model):
             json_schema_extra=immutable("instanceRef may not be changed; create another DataMart"),
         ),
     ]
+    display_name: Annotated[
+        str | None,
+        Field(
+            description="displayName is what people call this data mart, on one line.",
+            min_length=1,
+            max_length=MAX_DISPLAY_NAME_CHARACTERS,
+            pattern=r"^[^\x00-\x1f\x7f]+$",
+        ),
+    ] = None
+    description: Annotated[
+        str | None,
+        Field(description="description of this data mart.", max_length=MAX_DESCRIPTION_CHARACTERS),
+    ] = None
     database: Annotated[Database, Field(description="database that OpenScale keeps this data mart in.")]
 
 
