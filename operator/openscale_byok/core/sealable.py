@@ -44,6 +44,15 @@ class Standing(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How a reader of the secret uses it: no part of the context, as it does not say where the secret goes."""
+
+    tls: str = ""
+    schema: str = ""
+    ca_bundle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sealable:
     """The sealable side of an object: where its secret comes from, and how it is stored."""
 
@@ -60,6 +69,7 @@ class Sealable:
     sealed_source: SealedSource | None
     stuck_under: str | None
     conditions: tuple[Condition, ...]
+    manner: Manner = Manner()
 
     @property
     def uid(self) -> str:
@@ -152,6 +162,7 @@ def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
         sealed_source=stored.source if stored else None,
         stuck_under=stored.stuck_under if stored else None,
         conditions=mart.status.conditions,
+        manner=Manner(at.tls, at.schema_, at.ca_bundle),
     )
 
 

@@ -7,7 +7,7 @@ Protect cannot be reached, until the data key's hard limit; it may not while nob
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from openscale_byok.core.sealable import NO_NOTE, Sealable
+from openscale_byok.core.sealable import NO_NOTE, Manner, Sealable
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.crypto.envelope import Endpoint, Envelope
 from openscale_byok.engine.context import GLOBAL_HOLDER, Context, refusal
@@ -31,8 +31,10 @@ class Opened:
     data_key: str
     revision: int
     """The revision of the spec that the password answers."""
+    manner: Manner
+    root_key: str
     tag: str
-    """Stands for just this envelope: a password that was sealed anew has another."""
+    """Stands for just this envelope, and how it is used: a password that was sealed anew has another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,14 @@ def _unknown(scope: Scope, sealable: Sealable, envelope: Envelope) -> Refused | 
 
 
 def _opened(ground: _Ground, secret: bytes) -> Opened:
-    source = ground.sealable.sealed_source
+    source, manner = ground.sealable.sealed_source, ground.sealable.manner
+    told = "\0".join((ground.envelope.text, manner.tls, manner.schema, manner.ca_bundle or ""))
     return Opened(
         secret=secret,
         endpoint=ground.envelope.context.endpoint,
         data_key=ground.envelope.data_key,
+        manner=manner,
+        root_key=ground.entry.root_key,
         revision=(source.revision or 0) if source is not None else 0,
-        tag=sha256(ground.envelope.text.encode()).hexdigest()[:32],
+        tag=sha256(told.encode()).hexdigest()[:32],
     )

@@ -11,6 +11,7 @@ TRANSACTION = "X-Global-Transaction-ID"
 REVOKED = "OpenScale-Byok-Revoked"
 """Set where a root key said no: then what was handed out before is to be thrown away."""
 RETRY_SECONDS = 5
+NOT_FOUND = "NotFound"
 _STATUS = {
     Reason.NOT_AUTHENTICATED: 401,
     Reason.NOT_ALLOWED: 403,
@@ -61,7 +62,8 @@ def failure(error: ByokError, transaction: str) -> web.Response:
         headers["Retry-After"] = str(max(1, round(asked if asked is not None else RETRY_SECONDS)))
     if isinstance(error, Refused) and error.reason in REVOCATIONS:
         headers[REVOKED] = "true"
-    return web.json_response(shape(error.reason.value, error.message, transaction), status=status, headers=headers)
+    code = NOT_FOUND if status == 404 else error.reason.value
+    return web.json_response(shape(code, error.message, transaction), status=status, headers=headers)
 
 
 def shape(code: str, message: str, transaction: str) -> dict[str, Any]:
