@@ -4,7 +4,9 @@ import ctypes
 import gc
 import resource
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiohttp
@@ -20,9 +22,9 @@ from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.reconciler import Engine
 from openscale_byok.engine.scope import WentBack
 from openscale_byok.errors import Refused
-from openscale_byok.ports import Kms
+from openscale_byok.ports import KeyObserver, Kms
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import SecretKeyRef, crn
+from openscale_byok.resources import OpenScaleInstance, SecretKeyRef, crn
 from openscale_byok.shell.handlers import serve
 from openscale_byok.shell.key_log import KeyLog
 from openscale_byok.shell.settings import Settings
@@ -40,6 +42,17 @@ class SystemClock:
         return time.monotonic()
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What both the operator and the gateway stand on."""
+
+    cluster: Cluster
+    session: aiohttp.ClientSession
+    context: Context
+    instances: tuple[OpenScaleInstance, ...]
+    """Every instance, as it was at the start."""
+
+
 async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = serve) -> None:
     """Run the operator until SIGTERM or SIGINT.
 
@@ -52,30 +65,49 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
         Unavailable: the API server cannot be reached.
         WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
+    connections = settings.writes_in_flight + settings.instances_at_once
+    async with grounded(settings, connections, makes_global_key=True) as ground:
+        engine = Engine(ground.context)
+        for instance in ground.instances:
+            engine.world.know(instance)
+        log.info("started", namespace=settings.namespace, instances=len(ground.instances))
+        await work(engine)
+
+
+@asynccontextmanager
+async def grounded(
+    settings: Settings, connections: int, *observers: KeyObserver, makes_global_key: bool
+) -> AsyncIterator[Ground]:
+    """Everything that is needed to work with instances and root keys, for as long as the block lasts.
+
+    Args:
+        settings: from the environment.
+        connections: to the API server, at once.
+        observers: of root keys, besides the log.
+        makes_global_key: whether a global key is made where there is none. One process only does.
+
+    Raises:
+        Refused, Unavailable, WentBack: as `run`.
+    """
     no_core_dumps()
     # Thousands of objects live as long as the process: looking through them at every 700th allocation is waste.
     gc.set_threshold(100_000, 50, 100)
-    async with (
-        Cluster.connect(settings.writes_in_flight + settings.instances_at_once) as cluster,
-        http.open_session() as session,
-    ):
+    async with Cluster.connect(connections) as cluster, http.open_session() as session:
         await expect_our_kinds(cluster)
         instances = await cluster.instances()
         for name in instances.unreadable:
             log.error("invalid object", name=name, reason=Reason.INVALID_OBJECT.value)
         iam = Iam(session, settings.iam_url)
-        key = await _global_key(settings, cluster, session, iam)
-        clock = SystemClock()
+        key = _global_key(settings, cluster, session, iam)
+        if makes_global_key and not settings.global_root_key:
+            at = settings.namespace, settings.global_key_secret
+            await global_key.create_once(cluster, *at, lambda: named_versions(cluster))
+        clock, listeners = SystemClock(), (KeyLog(), *observers)
         directory = RootKeyDirectory(session, iam, cluster, cluster, settings.policy(), global_key=key)
-        observers = (KeyLog(),)
-        data_keys = DataKeys(clock, observers)
-        context = Context(cluster, cluster, directory, clock, data_keys, settings.tuning(), observers)
-        engine = Engine(context)
-        for instance in instances.items:
-            engine.world.know(instance)
-        log.info("started", namespace=settings.namespace, instances=len(instances.items))
+        data_keys = DataKeys(clock, listeners)
+        context = Context(cluster, cluster, directory, clock, data_keys, settings.tuning(), listeners)
         try:
-            await work(engine)
+            yield Ground(cluster, session, context, instances.items)
         except WentBack as error:
             log.error("ending, to be started anew with an empty memory", message=str(error))
             raise
@@ -97,7 +129,7 @@ async def expect_our_kinds(cluster: Cluster) -> None:
         raise Refused(Reason.INVALID_OBJECT, text)
 
 
-async def _global_key(settings: Settings, cluster: Cluster, session: aiohttp.ClientSession, iam: Iam) -> Kms:
+def _global_key(settings: Settings, cluster: Cluster, session: aiohttp.ClientSession, iam: Iam) -> Kms:
     """The global key by the settings: its Secret, or a root key in Key Protect; what wrapped before still opens."""
     secret = global_key.GlobalKey(cluster, settings.namespace, settings.global_key_secret)
     at = SecretKeyRef(name=settings.global_root_key_secret, key="apikey")
@@ -108,9 +140,6 @@ async def _global_key(settings: Settings, cluster: Cluster, session: aiohttp.Cli
         root_keys[text] = owners_root_key(session, iam, cluster, at, settings.namespace, endpoint, root_key)
     if settings.global_root_key:
         return GlobalKeys(root_keys[settings.global_root_key], secret, root_keys)
-    await global_key.create_once(
-        cluster, settings.namespace, settings.global_key_secret, lambda: named_versions(cluster)
-    )
     return GlobalKeys(secret, secret, root_keys)
 
 

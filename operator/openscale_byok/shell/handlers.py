@@ -5,16 +5,29 @@ their clean-up in a crash. The only module that imports kopf.
 """
 
 import asyncio
-from typing import Any
+import signal
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import kopf
 
-from openscale_byok.engine.reconciler import Engine
 from openscale_byok.resources import FINALIZER, GROUP, KINDS, VERSION
 
 END_WAITERS_SECONDS = 0.3
 END_SECONDS = 8.0
 """What has not ended so long after the first task did is cancelled again; kopf's own waits take 5 s."""
+
+
+class Served(Protocol):
+    """What works on events."""
+
+    def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
+        """Take in an event; it can fail at nothing."""
+        ...
+
+    async def serve(self) -> None:
+        """Work until cancelled."""
+        ...
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -69,7 +82,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def registry_for(engine: Engine) -> kopf.OperatorRegistry:
+def registry_for(engine: Served) -> kopf.OperatorRegistry:
     """The handlers, in a registry of their own."""
     registry = kopf.OperatorRegistry()
 
@@ -89,15 +102,25 @@ def registry_for(engine: Engine) -> kopf.OperatorRegistry:
     return registry
 
 
-async def serve(engine: Engine) -> None:
+async def serve(
+    engine: Served, *, stop: asyncio.Event | None = None, signalled: Callable[[], None] | None = None
+) -> None:
     """Feed the engine with events, until a signal comes, a watch fails for good, or the engine ends.
 
     kopf ends every task that was created since; so only those from before are its caller's own.
+
+    Args:
+        engine: what is fed.
+        stop: ends it too.
+        signalled: what a signal does, in place of ending it at once: something else may have to end before.
     """
     before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=registry_for(engine), settings=kopf_settings(), standalone=True, clusterwide=True
+        registry=registry_for(engine), settings=kopf_settings(), standalone=True, clusterwide=True, stop_flag=stop
     )
+    if signalled is not None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, signalled)
     tasks = [*tasks, asyncio.create_task(_work(engine), name="engine")]
     running = asyncio.create_task(kopf.run_tasks(tasks, ignored=before), name="kopf")
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +131,7 @@ async def serve(engine: Engine) -> None:
     await running
 
 
-async def _work(engine: Engine) -> None:
+async def _work(engine: Served) -> None:
     """The engine's work. At its end kopf's own waiters end too: it forgets to cancel them, and waits 5 s for them."""
     try:
         await engine.serve()
