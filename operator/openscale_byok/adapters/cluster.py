@@ -12,14 +12,15 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
 from kubernetes.aio import client, config
 
+from openscale_byok.adapters.api_refusals import refusal, seconds
 from openscale_byok.core.source import Source
-from openscale_byok.errors import Changed, Missing, Refused, Unavailable
+from openscale_byok.errors import Missing, Refused, Unavailable
 from openscale_byok.ports import Listing
 from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import (
@@ -37,6 +38,7 @@ FIELD_MANAGER = "openscale-byok"
 PAGE = 500
 TIMEOUT_SECONDS = 30.0
 _MERGE_PATCH = "application/merge-patch+json"
+_REVIEWS = {"TokenReview": "authentication.k8s.io/v1", "SubjectAccessReview": "authorization.k8s.io/v1"}
 T = TypeVar("T", OpenScaleInstance, RootKeyBinding, DataMart)
 _PLURAL = {kind.KIND: kind.PLURAL for kind in KINDS}
 
@@ -222,6 +224,11 @@ class Cluster:
         raw = await self._call("POST", path, body, secret=f"ServiceAccount {name}")
         return str(raw["status"]["token"])
 
+    async def review(self, kind: Literal["TokenReview", "SubjectAccessReview"], spec: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- JSON
+        """Ask the API server who somebody is, or what they may do: its answer's status. Nothing is stored."""
+        body = {"apiVersion": _REVIEWS[kind], "kind": kind, "spec": spec}
+        return (await self._call("POST", f"/apis/{_REVIEWS[kind]}/{kind.lower()}s", body)).get("status")
+
     # HTTP ---------------------------------------------------------------------------------------------
 
     async def _list(self, kind: type[T], namespace: str, instance: str, *, tolerant: bool = False) -> Listing[T]:
@@ -264,7 +271,7 @@ class Cluster:
                 await asyncio.sleep(min(retry_after, 10.0))
                 continue
             break
-        raise _error(status, path, secret, retry_after)
+        raise refusal(status, what=secret or _named(path), secret=bool(secret), retry_after=retry_after)
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes, float | None]:
         headers = {
@@ -277,7 +284,7 @@ class Cluster:
             answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
                 method, self._base + path, headers=headers, body=body, _request_timeout=TIMEOUT_SECONDS
             )
-            return answer.status, await answer.read(), _seconds(answer.headers.get("Retry-After"))
+            return answer.status, await answer.read(), seconds(answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = f"the API server cannot be reached ({type(error).__name__})"
             raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
@@ -297,27 +304,8 @@ def _parse(kind: type[T], raw: dict[str, Any]) -> T:
         raise Refused(Reason.INVALID_OBJECT, text) from None
 
 
-def _error(status: int, path: str, secret: str, retry_after: float | None) -> Refused | Unavailable | Missing:
-    # The body is left out: a Status message may quote what was sent.
-    what = secret or path.split("?", maxsplit=1)[0].removeprefix(f"/apis/{GROUP}/{VERSION}")
-    if status == 404:
-        return Missing(Reason.CHANGED_MEANWHILE, f"{what} does not exist")
-    if status in (409, 410):
-        return Changed(Reason.CHANGED_MEANWHILE, f"{what} changed since it was read")
-    if status in (401, 403) and secret:
-        text = f"the operator may not read {what} here; its owner grants that with a RoleBinding in this namespace"
-        return Unavailable(Reason.SECRET_FORBIDDEN, text)
-    if status in (400, 413, 422):
-        return Refused(Reason.INVALID_OBJECT, f"the API server refuses {what} (status {status})")
-    text = f"the API server answers {status} for {what}"
-    return Unavailable(Reason.CLUSTER_UNAVAILABLE, text, retry_after=retry_after)
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return None if text is None else max(0.0, float(text))
-    except ValueError:
-        return None
+def _named(path: str) -> str:
+    return path.split("?", maxsplit=1)[0].removeprefix(f"/apis/{GROUP}/{VERSION}")
 
 
 def _path(plural: str, namespace: str = "", name: str = "") -> str:

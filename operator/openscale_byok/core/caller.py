@@ -1,8 +1,10 @@
 """Who asks, and for what: the words of Kubernetes' own TokenReview and SubjectAccessReview."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from openscale_byok.errors import Refused
+from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import GROUP
 
 CREDENTIALS = "datamartcredentials"
@@ -20,6 +22,8 @@ class Caller:
     uid: str = ""
     groups: tuple[str, ...] = ()
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    expires: float | None = field(default=None, compare=False)
+    """When the token that said so ends (seconds since the epoch), where it says. No part of who somebody is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +41,8 @@ class Access:
     def __str__(self) -> str:
         where = f"{self.resource}/{self.name}" if self.name else self.resource
         return f"{self.verb} {where}{f' in namespace {self.namespace}' if self.namespace else ''}"
+
+
+def not_authenticated(why: str) -> Refused:
+    """The one refusal of every bad token: it tells its caller nothing. *why* is for the log, and quotes no token."""
+    return Refused(Reason.NOT_AUTHENTICATED, TABLE[Reason.NOT_AUTHENTICATED].meaning, trace=why)

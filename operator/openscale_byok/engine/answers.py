@@ -1,0 +1,118 @@
+"""Answers kept for seconds: yes and no apart, each bounded in number; one question at a time for each.
+
+What strangers ask costs little and pushes nobody out: their noes fill a store of their own, and so many of their
+questions are under way at once, no more. Who was told yes a moment ago asks in a lane of their own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from openscale_byok.errors import Unavailable
+from openscale_byok.ports import Clock
+from openscale_byok.reasons import Reason
+
+MOST = 10_000
+"""Answers of each sort at hand, at about 1 kB each. One that makes room for another costs a question, no more."""
+AT_ONCE = 16
+"""Questions under way in each lane: each is a call to the API server, which has others to serve."""
+MOST_WAITING = 256
+"""Questions that wait for their turn in each lane: those of a cluster whose gateway has just started. At 2 ms each, the
+last one waits some 30 ms."""
+ANSWER_SECONDS = 4.0
+"""Longest wait for an answer, its turn included. Shorter than a yes lives, so none is ever used that is older."""
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[V]):
+    """What came back."""
+
+    value: V
+    good: bool
+    """A yes."""
+    seconds: float
+    """For how long it may be used, counted from when it was asked for."""
+
+
+class _Lane:
+    """So many at once, and so many who wait."""
+
+    def __init__(self) -> None:
+        self.turns = asyncio.Semaphore(AT_ONCE)
+        self.inside = 0
+
+    def enter(self) -> None:
+        """Raises `Unavailable` where too many wait already."""
+        if self.inside >= AT_ONCE + MOST_WAITING:
+            text = "too many callers that are new here ask at once; try again in a second"
+            raise Unavailable(Reason.TOO_MANY_REQUESTS, text, retry_after=1.0)
+        self.inside += 1
+
+
+class Answers(Generic[K, V]):
+    """Answers by what was asked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._yes: dict[K, tuple[V, float]] = {}
+        self._no: dict[K, tuple[V, float]] = {}
+        self._flights: dict[K, asyncio.Task[V]] = {}
+        self._proven, self._new = _Lane(), _Lane()
+
+    def known(self, about: K) -> V | None:
+        """The answer at hand, while it may be used."""
+        for kept in (self._yes, self._no):
+            found = kept.get(about)
+            if found is not None and self._clock.monotonic() < found[1]:
+                kept[about] = kept.pop(about)  # the most recently used now; no younger by that
+                return found[0]
+        return None
+
+    async def ask(self, about: K, question: Callable[[], Awaitable[Answer[V]]]) -> V:
+        """Ask, once for however many wait, and keep the answer.
+
+        Raises:
+            Unavailable: no answer in time, or too many ask; what is no answer is never kept.
+        """
+        flight = self._flights.get(about)
+        if flight is None:
+            # A yes that is over is still a reason to let somebody pass those who are unknown.
+            lane = self._proven if about in self._yes else self._new
+            lane.enter()
+            flight = self._flights[about] = asyncio.create_task(self._answer(about, lane, question))
+            flight.add_done_callback(lambda done: self._landed(about, lane, done))
+        return await asyncio.shield(flight)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        tasks = [*self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _landed(self, about: K, lane: _Lane, flight: asyncio.Task[V]) -> None:
+        lane.inside -= 1
+        del self._flights[about]
+        if not flight.cancelled():
+            flight.exception()  # whoever asked may have gone
+
+    async def _answer(self, about: K, lane: _Lane, question: Callable[[], Awaitable[Answer[V]]]) -> V:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS), lane.turns:
+                asked = self._clock.monotonic()
+                answer = await question()
+        except TimeoutError:
+            text = "who asks, or what they may do, could not be found out in time"
+            raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
+        self._yes.pop(about, None)
+        self._no.pop(about, None)
+        kept = self._yes if answer.good else self._no
+        # From when it was asked for: what is withdrawn after that is not in it.
+        kept[about] = (answer.value, asked + answer.seconds)
+        if len(kept) > MOST:
+            del kept[next(iter(kept))]
+        return answer.value
