@@ -92,6 +92,7 @@ class Reason(StrEnum):
     TOO_MANY_DATA_KEYS = "TooManyDataKeys"
     STUCK = "Stuck"
     INVALID_OBJECT = "InvalidObject"
+    CERTIFICATE_INVALID = "CertificateInvalid"
 
     # A person must act: what was asked of the gateway.
     NOT_AUTHENTICATED = "NotAuthenticated"
@@ -193,6 +194,7 @@ TABLE: dict[Reason, Row] = {
     Reason.TOO_MANY_DATA_KEYS: _act("too many former data keys are still needed"),
     Reason.STUCK: _act("the data key of this secret cannot be unwrapped"),
     Reason.INVALID_OBJECT: _act("the object does not have the shape that its CRD demands"),
+    Reason.CERTIFICATE_INVALID: _act("the gateway's serving certificate, or the authority that makes it, is unusable"),
     Reason.NOT_AUTHENTICATED: _act("the bearer token is missing, expired, or not made for this gateway"),
     Reason.NOT_ALLOWED: _act("the caller has no right to this, or it does not exist"),
     Reason.NOT_OURS: _act("the object was not made by the gateway, which leaves it alone"),

@@ -213,6 +213,27 @@ class Cluster:
         path = f"{_secret(namespace, name)}?fieldManager={FIELD_MANAGER}"
         await self._call("PATCH", path, body, secret=f"Secret {name}")
 
+    async def config_map(self, namespace: str, name: str) -> tuple[str, dict[str, str]]:
+        """A ConfigMap of ours: its resourceVersion and its values. `Missing` where there is none."""
+        raw = await self._call("GET", f"{_config_maps(namespace)}/{quote(name, safe='')}")
+        return raw["metadata"]["resourceVersion"], raw.get("data") or {}
+
+    async def write_config_map(
+        self, namespace: str, name: str, resource_version: str, values: Mapping[str, str]
+    ) -> None:
+        """Merge values into a ConfigMap that is still as it was read; create it where it was read as missing ("").
+
+        `Changed` where it is another by now.
+        """
+        body: dict[str, Any] = {"data": dict(values)}
+        if resource_version:
+            body["metadata"] = {"resourceVersion": resource_version}
+            await self._patch(f"{_config_maps(namespace)}/{quote(name, safe='')}", body)
+            return
+        body |= {"apiVersion": "v1", "kind": "ConfigMap"}
+        body["metadata"] = {"name": name, "labels": {"app.kubernetes.io/part-of": "openscale-byok"}}
+        await self._call("POST", _config_maps(namespace), body)
+
     async def service_account_token(self, namespace: str, name: str, audience: str) -> str:
         """A short-lived token of a ServiceAccount (TokenRequest), for IAM's cr-token grant."""
         body = {
@@ -318,3 +339,7 @@ def _path(plural: str, namespace: str = "", name: str = "") -> str:
 
 def _secret(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{quote(namespace, safe='')}/secrets/{quote(name, safe='')}"
+
+
+def _config_maps(namespace: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/configmaps"

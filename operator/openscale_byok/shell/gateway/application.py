@@ -1,0 +1,85 @@
+"""What stands around every route of the gateway: its connection is watched, it is counted, its body is bounded."""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from openscale_byok.shell.gateway.connections import Connections, Limits, Phase
+from openscale_byok.shell.gateway.metrics import Metrics
+
+NO_ROUTE = "none"
+
+
+class End:
+    """Whether the end has begun: connections are not kept alive any more."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+
+CONNECTIONS = web.AppKey("connections", Connections)
+METRICS = web.AppKey("metrics", Metrics)
+END = web.AppKey("end", End)
+
+
+def application(metrics: Metrics, *middlewares: Middleware, limits: Limits | None = None) -> web.Application:
+    """An application that `serve` can run; the caller adds its routes.
+
+    Around every handler: the request is counted; then the middlewares that are given, in this order; then its body is
+    read whole, within its limits of size and time. So who is refused by a middleware never has a body read, and
+    a handler never waits for one: `web.HTTPRequestEntityTooLarge` (413) and `web.HTTPRequestTimeout` (408) pass
+    through the middlewares, which may give them a shape.
+    """
+    limits = limits or Limits()
+    app = web.Application(middlewares=[_counted, *middlewares, _whole_body], client_max_size=limits.body_bytes)
+    app[CONNECTIONS], app[METRICS], app[END] = Connections(limits), metrics, End()
+    return app
+
+
+@web.middleware
+async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    connections, loop = request.config_dict[CONNECTIONS], asyncio.get_running_loop()
+    connection = connections.of(request)
+    if connection is not None:
+        connection.enter(Phase.REQUEST)
+    began, status = loop.time(), 500
+    try:
+        try:
+            answer = await handler(request)
+            status = answer.status
+        except web.HTTPException as error:
+            status = error.status
+            _last(request, error)
+            raise
+        _last(request, answer)
+        return answer
+    finally:
+        found = request.match_info.route.resource
+        route = NO_ROUTE if found is None else found.canonical
+        request.config_dict[METRICS].answered(route, request.method, status, loop.time() - began)
+        if connection is not None:
+            # The answer is still to be written: a peer that does not read it is idle.
+            connection.enter(Phase.IDLE if request.content.is_eof() else Phase.LINGER)
+
+
+def _last(request: web.Request, answer: web.StreamResponse) -> None:
+    """No other request comes by this connection at the end, nor after a body that nobody read."""
+    if request.config_dict[END].begun or not request.content.is_eof():
+        answer.force_close()
+
+
+@web.middleware
+async def _whole_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.can_read_body:
+        limits, length = request.config_dict[CONNECTIONS].limits, request.content_length or 0
+        if length > limits.body_bytes:
+            raise web.HTTPRequestEntityTooLarge(limits.body_bytes, length)
+        try:
+            async with asyncio.timeout(limits.body):
+                await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text="the body did not come in time") from None
+        except web.RequestPayloadError:
+            raise web.HTTPBadRequest(text="the body is not of the encoding that its head names") from None
+    return await handler(request)

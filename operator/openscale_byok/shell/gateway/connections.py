@@ -1,0 +1,220 @@
+"""The connections of a listener, and the limits that hold against clients that do nothing, or do it slowly.
+
+aiohttp bounds single lines and fields, and the body that a handler reads. What it leaves open is closed here:
+
+- how many connections there are. Where there is no room, the one that is given up is the oldest of those that never
+  asked anything, else the one that has been idle for longest; but none before it had a second. Until there is room,
+  who comes waits in the kernel's queue. So a crowd that connects and waits pushes itself out, and whoever asks at once
+  is served.
+- how long a handshake, a request's head, idleness and a request may take: one look over all of them every second.
+- how many bytes may come before a request is whole.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from socket import socket
+
+from aiohttp import web
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one listener grants; times in seconds."""
+
+    connections: int = 512
+    """At once. One costs about 0.3 MiB, most of it TLS's."""
+    handshake: float = 10.0
+    head: float = 10.0
+    """From a request's first byte to the end of its head."""
+    body: float = 10.0
+    """From the head's end to the body's. It is read before a handler is asked."""
+    idle: float = 75.0
+    """Between two requests, and before the first one."""
+    grace: float = 1.0
+    """That every connection has, before it may be closed to make room."""
+    request: float = 300.0
+    """From the head's end to the answer; longer than any `Prefer: wait`."""
+    head_bytes: int = 32 * 1024
+    """Of one request before its head is whole."""
+    field_bytes: int = 8 * 1024
+    """Of the request line, of one field's name, of one field's value."""
+    fields: int = 64
+    body_bytes: int = 64 * 1024
+    linger: float = 2.0
+    """For the rest of a body that nobody reads."""
+    sweep: float = 1.0
+    """Between two looks over all connections."""
+    announce: float = 5.0
+    """At the end: from `/readyz` failing to the listener's end, so that nobody is sent here any more."""
+    drain: float = 10.0
+    """At the end: for the requests that are being answered, and once more for those that are then cancelled."""
+
+
+class Phase(Enum):
+    """What a connection is doing."""
+
+    HANDSHAKE = "handshake"
+    IDLE = "idle"
+    HEAD = "head"
+    REQUEST = "request"
+    LINGER = "linger"
+    """Its last request is answered and had more to send: that is thrown away for a moment, so that a client which
+    reads only after it wrote still sees the answer."""
+
+
+def overdue(phase: Phase, seconds: float, limits: Limits) -> bool:
+    """Whether a connection has been in its phase for too long."""
+    allowed = {
+        Phase.HANDSHAKE: limits.handshake,
+        Phase.IDLE: limits.idle,
+        Phase.HEAD: limits.head,
+        Phase.REQUEST: limits.request,
+        Phase.LINGER: limits.linger,
+    }
+    return seconds >= allowed[phase]
+
+
+class Connection(asyncio.Protocol):
+    """One connection: watches what passes between the transport and aiohttp's handler of it."""
+
+    def __init__(self, connections: "Connections", handler: asyncio.Protocol, now: float) -> None:
+        self._connections = connections
+        self._handler = handler
+        self._transport: asyncio.Transport | None = None
+        self.phase, self.since = Phase.HANDSHAKE, now
+        self.asked = False
+        """Whether it ever sent a whole head."""
+        self.task: asyncio.Task[object] | None = None
+        """Its handshake, while that lasts."""
+        self._bytes = 0
+
+    def enter(self, phase: Phase) -> None:
+        """Begin to do something else."""
+        self.phase, self.since, self._bytes = phase, self._connections.time(), 0
+        self.asked = self.asked or phase is Phase.REQUEST
+
+    def end(self) -> None:
+        """Close it at once, whatever it is doing. A peer that does not read keeps nothing waiting."""
+        self._connections.forget(self)
+        if self.task is not None:
+            self.task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The handshake is over."""
+        self._transport = transport  # type: ignore[assignment] # asyncio hands a Transport to a Protocol
+        self.enter(Phase.IDLE)
+        self._handler.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """The peer sent something."""
+        if self.phase is Phase.IDLE:
+            self.enter(Phase.HEAD)
+        if self.phase is Phase.HEAD:
+            self._bytes += len(data)
+            # A body may arrive with its head, before the request begins to be handled.
+            if self._bytes > self._connections.limits.head_bytes + self._connections.limits.body_bytes:
+                self.end()
+                return
+        self._handler.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """The peer sends no more."""
+        return self._handler.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        self._connections.forget(self)
+        self._handler.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The peer reads slowly."""
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._handler.resume_writing()
+
+
+class Connections:
+    """Every connection of one listener."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.most = limits.connections
+        """How many there may be: fewer than the limit, where the process may have fewer files open."""
+        self.turned_away = 0
+        """How many were closed to make room."""
+        self._all: dict[Connection, None] = {}
+        self._of_handler: dict[object, Connection] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def time(self) -> float:
+        """The loop's clock, in seconds."""
+        return asyncio.get_running_loop().time()
+
+    def of(self, request: web.BaseRequest) -> Connection | None:
+        """The connection that a request came by; None where it is over."""
+        return self._of_handler.get(request.protocol)
+
+    def every(self) -> list[Connection]:
+        """All of them, as they are now."""
+        return list(self._all)
+
+    def busy(self) -> int:
+        """How many requests are being answered."""
+        return sum(each.phase is Phase.REQUEST for each in self._all)
+
+    def has_room(self) -> bool:
+        """Whether one more may come in; where there is no room, some is made if that is fair."""
+        if len(self._all) < self.most:
+            return True
+        now = self.time()
+        waiting = [
+            each for each in self._all if each.phase is not Phase.REQUEST and now - each.since >= self.limits.grace
+        ]
+        if not waiting:
+            return False
+        self.turned_away += 1
+        min(waiting, key=lambda each: (each.asked, each.since)).end()
+        return True
+
+    def admit(self, peer: socket, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None) -> None:
+        """Let a connection in."""
+        handler = factory()
+        connection = Connection(self, handler, self.time())
+        self._all[connection] = None
+        self._of_handler[handler] = connection
+        limit = {} if context is None else {"ssl_handshake_timeout": self.limits.handshake, "ssl_shutdown_timeout": 1.0}
+        loop = asyncio.get_running_loop()
+        beginning = loop.connect_accepted_socket(lambda: connection, peer, ssl=context, **limit)
+        connection.task = task = asyncio.create_task(beginning)
+
+        def begun(_: object) -> None:
+            connection.task = None
+            # A peer that speaks no TLS, or not ours, or went away, or had to make room.
+            if task.cancelled() or task.exception() is not None:
+                self.forget(connection)
+                peer.close()
+
+        task.add_done_callback(begun)
+
+    def forget(self, connection: Connection) -> None:
+        """It is over."""
+        self._all.pop(connection, None)
+        self._of_handler.pop(connection._handler, None)  # noqa: SLF001 -- of this module
+
+    async def sweep(self) -> None:
+        """Close what is overdue, every second, until cancelled."""
+        while True:
+            await asyncio.sleep(self.limits.sweep)
+            now = self.time()
+            for each in self.every():
+                if overdue(each.phase, now - each.since, self.limits):
+                    each.end()
