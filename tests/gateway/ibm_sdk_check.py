@@ -48,14 +48,16 @@ def connect(**changes: str) -> APIClient:
 
 def refusal(call: Any, *args: Any, **named: Any) -> list[Any]:
     """The status and code that a call is refused with, and whether the error has OpenScale's shape."""
+    found: ApiException | None = None
     try:
         call(*args, **named)
     except ApiException as error:
-        body = error.http_response.json()
-        assert body["trace"] == error.global_transaction_id, body
-        assert all(item["code"] and item["message"] for item in body["errors"]), body
-        return [error.code, body["errors"][0]["code"]]
-    raise AssertionError("it was not refused")
+        found = error
+    assert found is not None, "it was not refused"
+    body = found.http_response.json()
+    assert body["trace"] == found.global_transaction_id, body
+    assert all(item["code"] and item["message"] for item in body["errors"]), body
+    return [found.code, body["errors"][0]["code"]]
 
 
 def quietly(call: Any, *args: Any, **named: Any) -> tuple[Any, str]:
@@ -137,7 +139,9 @@ def data_marts(client: APIClient) -> None:
 
     seen["internal database"] = refusal(marts.add, name="internal", internal_database=True)
     seen["no password"] = refusal(
-        marts.add, name="no password", database_configuration=configuration(password="")  # noqa: S106 -- none
+        marts.add,
+        name="no password",
+        database_configuration=configuration(password=""),
     )
     seen["unknown data mart"] = refusal(marts.get, str(uuid.uuid4()))
     in_background = marts.add(name="In the background", database_configuration=configuration())

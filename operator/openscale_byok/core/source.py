@@ -42,6 +42,15 @@ def password(source: Source, ref: SecretKeyRef) -> bytes:
             Reason.SECRET_KEY_MISSING,
             f"{where}: there is no such key; add it, or name another in spec.database.password.secretRef.key",
         )
+    return acceptable(found, where)
+
+
+def acceptable(found: bytes, where: str) -> bytes:
+    """What a database could take as a password, wherever it came from.
+
+    Raises:
+        Refused: it could take none of this; *where* names the field.
+    """
     if not found:
         raise Refused(Reason.PASSWORD_EMPTY, f"{where}: the password is empty; write it there")
     if len(found) > MAX_PASSWORD_BYTES:

@@ -1,0 +1,141 @@
+"""A data mart as OpenScale's API makes and changes it: what a POST asks for, and what a PATCH makes of what is there.
+
+A password goes only to the endpoint that it was given for: whoever names another endpoint has to know it.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from openscale_byok.core import json_patch
+from openscale_byok.core.openscale_configuration import CREDENTIALS, NAMES, document, read
+from openscale_byok.core.preferences import GATEWAY, MANAGED_BY, invalid
+from openscale_byok.errors import Refused
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import DataMart
+
+_ENDPOINT: Final = ("type", "host", "port", "name", "username")
+_PASSWORD: Final = ("database_configuration", "credentials", "password")
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A data mart to make."""
+
+    spec: Mapping[str, Any]
+    password: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to become of a data mart."""
+
+    spec: Mapping[str, Any]
+    """A merge patch of its spec; empty where that stays."""
+    password: bytes | None = field(repr=False)
+    """To be sealed in place of the former one, once the spec is changed; None where that stays."""
+
+
+def new(body: object, instance: str, service_instance_id: str) -> New:
+    """What a POST asks for.
+
+    Args:
+        body: JSON, as it was parsed.
+        instance: name of the OpenScaleInstance that it is for.
+        service_instance_id: of that instance.
+
+    Raises:
+        Refused: `InvalidRequest`, with the field and the cure; never with a value.
+    """
+    spec, password = read(body, service_instance_id)
+    if password is None:
+        raise invalid(f"{CREDENTIALS}.password: is missing; give the password of {CREDENTIALS}.username")
+    return New({"instanceRef": {"name": instance}, **spec}, password)
+
+
+def changed(mart: DataMart, body: object, service_instance_id: str) -> Change:
+    """What a PATCH (RFC 6902) asks for. Its paths are those of the body of a POST.
+
+    Raises:
+        Refused: `InvalidRequest`: no such patch, or what it makes is no data mart, or another endpoint without the
+            password; `Conflict`: a test failed; `NotOurs`: it is kept somewhere else.
+    """
+    patch = json_patch.operations(body)
+    for operation in patch:
+        if operation.path == _PASSWORD and operation.op in ("remove", "test"):
+            raise invalid(f"{operation.where}: a password can only be given anew; use op replace")
+    wanted, password = read(json_patch.patched(document(mart), patch), service_instance_id)
+    before = mart.spec.dump()
+    after = {"instanceRef": before["instanceRef"], **wanted}
+    after["database"] = {**wanted["database"], "password": before["database"]["password"]}
+    for name, shown in (("displayName", mart.metadata.name), ("description", "")):
+        if name not in before and after.get(name) == shown:
+            del after[name]  # only shown, never set
+    change = _difference(before, after)
+    _expect_kept_here(mart, change, password)
+    moved = [name for name in _ENDPOINT if before["database"][name] != after["database"][name]]
+    if moved and password is None:
+        names = ", ".join(NAMES[f"database.{name}"] for name in moved)
+        raise invalid(
+            f"{names}: a password goes only to the endpoint that it was given for; "
+            f"give {CREDENTIALS}.password in the same patch"
+        )
+    return Change(change, password)
+
+
+def ours(mart: DataMart) -> bool:
+    """Whether the gateway made it."""
+    return mart.metadata.labels.get(MANAGED_BY) == GATEWAY
+
+
+def expect_ours(mart: DataMart) -> None:
+    """Expect that the gateway made it, before it is changed or deleted.
+
+    Raises:
+        Refused: `NotOurs`, and where to change it.
+    """
+    if not ours(mart):
+        raise Refused(
+            Reason.NOT_OURS,
+            f"DataMart {mart.metadata.name} was not made by this API: change or delete it where it is kept "
+            "(kubectl, Git)",
+        )
+
+
+def object_name(display_name: str | None, suffix: str) -> str:
+    """A name for a new DataMart: a DNS label that reads like its display name.
+
+    Args:
+        display_name: what people call it.
+        suffix: random, of lower-case letters and digits; what makes it differ from every other.
+    """
+    plain = unicodedata.normalize("NFKD", (display_name or "").casefold()).encode("ascii", "ignore").decode()
+    words = re.sub("[^a-z0-9]+", "-", plain).strip("-")[: 62 - len(suffix)].rstrip("-")
+    return f"{words or 'data-mart'}-{suffix}"
+
+
+def _expect_kept_here(mart: DataMart, change: Mapping[str, Any], password: bytes | None) -> None:
+    source = mart.spec.database.password.secret_ref
+    if password is not None and source is not None:
+        raise Refused(
+            Reason.NOT_OURS,
+            f"{CREDENTIALS}.password: DataMart {mart.metadata.name} reads its password from Secret {source.name}: "
+            "change it there",
+        )
+    if change:
+        expect_ours(mart)
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """A merge patch (RFC 7386) that makes the one of the other."""
+    found: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            inner = _difference(old, value)
+            found |= {name: inner} if inner else {}
+        elif value != old:
+            found[name] = value
+    return found
