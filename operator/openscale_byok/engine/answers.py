@@ -56,8 +56,9 @@ class _Lane:
 class Answers(Generic[K, V]):
     """Answers by what was asked."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, most: int = MOST) -> None:
         self._clock = clock
+        self._most = most
         self._yes: dict[K, tuple[V, float]] = {}
         self._no: dict[K, tuple[V, float]] = {}
         self._flights: dict[K, asyncio.Task[V]] = {}
@@ -113,6 +114,6 @@ class Answers(Generic[K, V]):
         kept = self._yes if answer.good else self._no
         # From when it was asked for: what is withdrawn after that is not in it.
         kept[about] = (answer.value, asked + answer.seconds)
-        if len(kept) > MOST:
+        if len(kept) > self._most:
             del kept[next(iter(kept))]
         return answer.value

@@ -7,6 +7,9 @@ from openscale_byok.reasons import Reason
 MOST = 10_000
 """Callers that are kept count of, at some 100 bytes each. The one that is forgotten for another asked longest ago."""
 
+ROUNDING = 1e-6
+"""Seconds. A clock's fractions add up inexactly: nobody is refused for that."""
+
 
 class Pace:
     """A token bucket for each caller, kept as one number: when it will be full again.
@@ -14,11 +17,12 @@ class Pace:
     Whoever asks faster than they may is refused as many as are too many; a refusal itself costs nothing of the bucket.
     """
 
-    def __init__(self, per_second: float, burst: int, clock: Clock) -> None:
+    def __init__(self, per_second: float, burst: int, clock: Clock, most: int = MOST) -> None:
         """Let each caller ask `per_second` times a second on average, and `burst` times at once."""
         self._each = 1.0 / per_second
         self._room = burst * self._each
         self._clock = clock
+        self._most = most
         self._full: dict[str, float] = {}
 
     def take(self, who: str) -> None:
@@ -29,10 +33,10 @@ class Pace:
         """
         now = self._clock.monotonic()
         full = max(self._full.pop(who, now), now) + self._each  # back in at the end: the most recent one now
-        if full - now > self._room * (1 + 1e-9):
+        if full - now > self._room + ROUNDING:
             self._full[who] = full - self._each
             text = "more requests than this gateway takes from one caller; ask less often"
             raise Unavailable(Reason.TOO_MANY_REQUESTS, text, retry_after=full - now - self._room)
         self._full[who] = full
-        if len(self._full) > MOST:
+        if len(self._full) > self._most:
             del self._full[next(iter(self._full))]

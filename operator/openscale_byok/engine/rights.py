@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 
 from openscale_byok.core.caller import Access, Caller
-from openscale_byok.engine.answers import Answer, Answers
+from openscale_byok.engine.answers import MOST, Answer, Answers
 from openscale_byok.errors import Refused
 from openscale_byok.ports import Clock, Reviews
 from openscale_byok.reasons import Reason
@@ -36,11 +36,11 @@ class _No:
 class Rights:
     """What the gateway asks before anything else."""
 
-    def __init__(self, reviews: Reviews, clock: Clock) -> None:
+    def __init__(self, reviews: Reviews, clock: Clock, most: int = MOST) -> None:
         self._reviews = reviews
         self._clock = clock
-        self._callers: Answers[bytes, Caller | _No] = Answers(clock)
-        self._accesses: Answers[tuple[Caller, Access], bool] = Answers(clock)
+        self._callers: Answers[bytes, Caller | _No] = Answers(clock, most)
+        self._accesses: Answers[tuple[Caller, Access], bool] = Answers(clock, most)
 
     async def caller(self, token: str) -> Caller:
         """Who holds a token. Where that is known, nothing is waited for. The token itself is not kept: a digest is.

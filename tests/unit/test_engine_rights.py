@@ -1,0 +1,328 @@
+"""What is remembered of who asks and what they may: for how long, how much of it, and what strangers can do to it."""
+
+import asyncio
+import gc
+from datetime import UTC, datetime, timedelta
+from types import FunctionType, ModuleType
+
+import pytest
+
+from openscale_byok.core.caller import CREDENTIALS, Access, Caller
+from openscale_byok.engine.answers import ANSWER_SECONDS, AT_ONCE, MOST_WAITING
+from openscale_byok.engine.rights import ALLOWED_SECONDS, DENIED_SECONDS, KNOWN_SECONDS, REFUSED_SECONDS, Rights
+from openscale_byok.errors import Refused, Unavailable
+from openscale_byok.reasons import Reason
+from sim.loop import LoopClock, VirtualLoop
+from sim.reviews import MemoryReviews
+
+BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
+ALICE = Caller("system:serviceaccount:team:alice", "kubernetes", "uid-a", ("system:authenticated",))
+READ = Access("get", CREDENTIALS, "team", "scores")
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return BEGIN + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def reviews() -> MemoryReviews:
+    found = MemoryReviews()
+    found.tokens["alice"] = ALICE
+    found.rules.add((ALICE.user, READ))
+    return found
+
+
+@pytest.fixture
+async def rights(reviews, clock):
+    made = Rights(reviews, clock)
+    yield made
+    await made.close()
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def refused(call) -> Refused:
+    """The refusal that a call ends with."""
+    with pytest.raises(Refused) as caught:
+        await call
+    assert caught.value.reason is Reason.NOT_AUTHENTICATED
+    return caught.value
+
+
+async def unavailable(call) -> Unavailable:
+    """What a call without an answer ends with."""
+    with pytest.raises(Unavailable) as caught:
+        await call
+    return caught.value
+
+
+# For how long ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("used_meanwhile", [False, True], ids=["unused", "used"])
+async def test_a_token_that_is_withdrawn_is_used_no_longer_than_it_says(rights, reviews, clock, used_meanwhile):
+    """Until KNOWN_SECONDS after it was asked about, never more, and use does not extend it."""
+    assert await rights.caller("alice") == ALICE
+    del reviews.tokens["alice"]
+    if used_meanwhile:
+        clock.seconds = KNOWN_SECONDS / 2
+        assert await rights.caller("alice") == ALICE
+    clock.seconds = KNOWN_SECONDS - 0.001
+    assert await rights.caller("alice") == ALICE
+    assert reviews.asked == ["alice"]
+    clock.seconds = KNOWN_SECONDS
+    await refused(rights.caller("alice"))
+
+
+async def test_a_right_that_is_withdrawn_is_used_no_longer_than_it_says(rights, reviews, clock):
+    """Until ALLOWED_SECONDS after it was asked about; what is given anew counts after DENIED_SECONDS."""
+    assert await rights.allowed(ALICE, READ)
+    reviews.rules.clear()
+    clock.seconds = ALLOWED_SECONDS - 0.001
+    assert await rights.allowed(ALICE, READ)
+    clock.seconds = ALLOWED_SECONDS
+    assert not await rights.allowed(ALICE, READ)
+    reviews.rules.add((ALICE.user, READ))
+    clock.seconds += DENIED_SECONDS - 0.001
+    assert not await rights.allowed(ALICE, READ)
+    clock.seconds += 0.001
+    assert await rights.allowed(ALICE, READ)
+    assert len(reviews.asked) == 3
+
+
+async def test_a_refused_token_is_asked_about_again_later(rights, reviews, clock):
+    """A bad token costs one question in REFUSED_SECONDS, however often it comes; its refusal stays the same."""
+    first = await refused(rights.caller("new"))
+    reviews.tokens["new"] = ALICE
+    clock.seconds = REFUSED_SECONDS - 0.001
+    again = await refused(rights.caller("new"))
+    assert (first.message, first.trace) == (again.message, again.trace)
+    assert first is not again
+    assert reviews.asked == ["new"]
+    clock.seconds = REFUSED_SECONDS
+    assert await rights.caller("new") == ALICE
+
+
+async def test_a_yes_is_never_kept_longer_than_a_no(rights):
+    """Taking something back works sooner than giving it; and no answer is waited for that would be older than a yes."""
+    assert KNOWN_SECONDS < REFUSED_SECONDS
+    assert ALLOWED_SECONDS < DENIED_SECONDS
+    assert min(KNOWN_SECONDS, ALLOWED_SECONDS) > ANSWER_SECONDS
+
+
+@pytest.mark.parametrize(("left", "kept"), [(2.0, 2.0), (3600.0, KNOWN_SECONDS), (-1.0, 0.0)])
+async def test_a_token_is_not_used_beyond_its_own_end(rights, reviews, clock, left, kept):
+    """Whatever ends first: the answer's time or the token's."""
+    reviews.tokens["short"] = Caller("iam:x", "iam", expires=BEGIN.timestamp() + left)
+    await rights.caller("short")
+    clock.seconds = max(0.0, kept - 0.01)
+    await rights.caller("short")
+    assert len(reviews.asked) == (1 if kept else 2)
+    del reviews.tokens["short"]
+    clock.seconds = kept
+    await refused(rights.caller("short"))
+
+
+async def test_a_right_is_kept_for_whoever_it_is_whatever_token_they_hold(rights, reviews):
+    """Another token of the same caller needs no question about their rights; another group of theirs does."""
+    assert await rights.allowed(Caller("u", "iam", expires=1.0), READ) is False
+    assert await rights.allowed(Caller("u", "iam", expires=2.0), READ) is False
+    assert len(reviews.asked) == 1
+    await rights.allowed(Caller("u", "iam", groups=("g",)), READ)
+    await rights.allowed(Caller("u", "iam"), Access("get", CREDENTIALS, "team", "others"))
+    await rights.allowed(Caller("u", "iam"), Access("get", CREDENTIALS, "elsewhere", "scores"))
+    assert len(reviews.asked) == 4
+
+
+async def test_without_an_answer_there_is_no_yes(rights, reviews, clock):
+    """The API server away: what is young enough serves, then nothing does; its return is noticed at once."""
+    await rights.caller("alice")
+    await rights.allowed(ALICE, READ)
+    reviews.away = True
+    clock.seconds = KNOWN_SECONDS - 0.001
+    assert await rights.caller("alice") == ALICE
+    clock.seconds = max(KNOWN_SECONDS, ALLOWED_SECONDS)
+    for _ in range(2):
+        assert (await unavailable(rights.caller("alice"))).reason is Reason.CLUSTER_UNAVAILABLE
+        assert (await unavailable(rights.allowed(ALICE, READ))).reason is Reason.CLUSTER_UNAVAILABLE
+    reviews.away = False
+    assert await rights.caller("alice") == ALICE
+    assert await rights.allowed(ALICE, READ)
+
+
+async def test_an_answer_counts_from_when_it_was_asked_for(rights, reviews, clock):
+    """One that was long on its way is that much older."""
+    reviews.gate.clear()
+    waiting = asyncio.create_task(rights.caller("alice"))
+    await settle()
+    clock.seconds = 3.0
+    reviews.gate.set()
+    await waiting
+    del reviews.tokens["alice"]
+    clock.seconds = KNOWN_SECONDS
+    await refused(rights.caller("alice"))
+
+
+# How many questions ------------------------------------------------------------------------------------
+
+
+async def test_however_many_wait_one_question_is_asked(rights, reviews):
+    """A hundred requests with one token, and for one right, are one question each."""
+    reviews.gate.clear()
+    callers = [asyncio.create_task(rights.caller("alice")) for _ in range(100)]
+    accesses = [asyncio.create_task(rights.allowed(ALICE, READ)) for _ in range(100)]
+    await settle()
+    callers[0].cancel()  # whoever asked first goes away: the others still get their answer
+    reviews.gate.set()
+    assert {ALICE} == set(await asyncio.gather(*callers[1:]))
+    assert {True} == set(await asyncio.gather(*accesses))
+    assert reviews.asked == ["alice", (ALICE, READ)]
+
+
+async def test_what_is_known_is_answered_without_waiting(rights):
+    """The hot path never gives way to anything else: its coroutine ends at its first step."""
+    await rights.caller("alice")
+    await rights.allowed(ALICE, READ)
+    for call in (rights.caller("alice"), rights.allowed(ALICE, READ)):
+        with pytest.raises(StopIteration):
+            call.send(None)
+
+
+async def test_strangers_ask_a_bounded_number_of_questions(rights, reviews):
+    """Random tokens: so many under way, so many who wait, and the rest is sent away with a time to come back."""
+    reviews.gate.clear()
+    calls = [asyncio.create_task(rights.caller(f"made-up-{n}")) for n in range(1_000)]
+    await settle()
+    assert reviews.under_way == AT_ONCE
+    sent_away = [call for call in calls if call.done()]
+    assert len(sent_away) == 1_000 - AT_ONCE - MOST_WAITING
+    for call in sent_away:
+        error = call.exception()
+        assert isinstance(error, Unavailable)
+        assert (error.reason, error.retry_after) == (Reason.TOO_MANY_REQUESTS, 1.0)
+    reviews.gate.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert reviews.most_under_way == AT_ONCE
+    assert await rights.caller("alice") == ALICE, "and all of it is over afterwards"
+
+
+async def test_strangers_hold_up_nobody_who_was_here_before(rights, reviews, clock):
+    """While made-up tokens fill their lane, a caller who was good a moment ago is asked about at once."""
+    await rights.caller("alice")
+    await rights.allowed(ALICE, READ)
+    clock.seconds = KNOWN_SECONDS
+    reviews.gate.clear()
+    calls = [asyncio.create_task(rights.caller(f"made-up-{n}")) for n in range(AT_ONCE + MOST_WAITING)]
+    calls += [
+        asyncio.create_task(rights.allowed(ALICE, Access("get", CREDENTIALS, "team", f"{n}")))
+        for n in range(AT_ONCE + MOST_WAITING)
+    ]
+    await settle()
+    reviews.asked.clear()
+    mine = asyncio.create_task(rights.caller("alice")), asyncio.create_task(rights.allowed(ALICE, READ))
+    await settle()
+    assert reviews.asked == ["alice", (ALICE, READ)]
+    reviews.gate.set()
+    assert await asyncio.gather(*mine) == [ALICE, True]
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
+# How much ----------------------------------------------------------------------------------------------
+
+
+async def test_strangers_push_out_nobody(reviews, clock):
+    """However many bad tokens and denied questions come, what is good stays known; and all of it is bounded."""
+    rights = Rights(reviews, clock, most=50)
+    await rights.caller("alice")
+    await rights.allowed(ALICE, READ)
+    for n in range(500):
+        await refused(rights.caller(f"made-up-{n}"))
+        await rights.allowed(ALICE, Access("get", CREDENTIALS, "team", f"{n}"))
+    reviews.asked.clear()
+    assert await rights.caller("alice") == ALICE
+    assert await rights.allowed(ALICE, READ)
+    assert reviews.asked == []
+    for kept in (rights._callers, rights._accesses):
+        assert len(kept._yes) + len(kept._no) <= 100
+        assert not kept._flights
+
+
+async def test_the_least_recently_used_makes_room(reviews, clock):
+    """Where even good answers are too many, the one goes that nobody asked for."""
+    rights = Rights(reviews, clock, most=10)
+    reviews.tokens |= {f"t{n}": Caller(f"u{n}", "iam") for n in range(20)}
+    for n in range(20):
+        await rights.caller(f"t{n}")
+        await rights.caller("t0")
+    reviews.asked.clear()
+    await rights.caller("t0")
+    await rights.caller("t19")
+    assert reviews.asked == []
+    await rights.caller("t1")
+    assert reviews.asked == ["t1"]
+
+
+async def test_no_token_is_kept(rights, reviews):
+    """Once its question is answered, nothing that is kept leads to a token: a digest is what it is known by."""
+    await refused(rights.caller("a-bad-token"))
+    await rights.caller("alice")
+    await settle()
+    seen, left = {id(reviews)}, [rights]
+    while left:
+        found = left.pop()
+        if id(found) in seen or isinstance(found, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(found))
+        assert found not in ("alice", "a-bad-token")
+        left += gc.get_referents(found)
+    assert id(rights._callers._no) in seen
+
+
+async def test_any_bytes_are_a_bad_token(rights):
+    """A header that was no text is refused like any other."""
+    await refused(rights.caller("\udcff\udc80"))
+
+
+# Time runs out -----------------------------------------------------------------------------------------
+
+
+def test_an_api_server_that_hangs_is_no_answer():
+    """After ANSWER_SECONDS everybody who waits hears it, also those who wait for their turn; nothing stays behind."""
+    loop = VirtualLoop()
+    try:
+        reviews = MemoryReviews()
+        reviews.gate.clear()
+        rights = Rights(reviews, LoopClock(loop))
+        calls = [loop.create_task(rights.caller(f"t{n}")) for n in range(AT_ONCE + MOST_WAITING)]
+        loop.run_ready()
+        assert not any(call.done() for call in calls)
+        loop.jump(ANSWER_SECONDS)
+        errors = [call.exception() for call in calls]
+        assert all(isinstance(error, Unavailable) for error in errors)
+        assert {error.reason for error in errors} == {Reason.CLUSTER_UNAVAILABLE}
+        assert reviews.under_way == 0
+        reviews.gate.set()
+        reviews.tokens["alice"] = ALICE
+        alice = loop.create_task(rights.caller("alice"))
+        loop.run_ready()
+        assert alice.result() == ALICE
+    finally:
+        loop.close()
