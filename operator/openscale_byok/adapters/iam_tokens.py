@@ -60,7 +60,8 @@ class IamTokens:
             claims = jwt.decode(token, key, algorithms=["RS256"], options=_OPTIONS)
         except BAD_TOKEN as error:
             raise not_authenticated(f"iam: {type(error).__name__}") from None
-        if claims["iss"] not in self.issuers:
+        issuer = claims["iss"]
+        if not isinstance(issuer, str) or issuer not in self.issuers:
             raise not_authenticated("iam: another issuer")
         expires = self._check_time(claims)
         iam_id = claims["iam_id"]
