@@ -21,6 +21,8 @@ EVERYTHING: dict[str, Any] = {
         "sourceRefreshSeconds": 86400,
         "writesInFlight": 256,
         "instancesAtOnce": 1,
+        "auditFile": "/var/audit/lines",
+        "auditChain": True,
         "logLevel": "debug",
     },
     "extraEnv": [

@@ -36,11 +36,14 @@ class Process:
     tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
     forbidden: dict[str, ByokError] = field(default_factory=dict)
     """Calls (by the beginning of their names) that are refused, and how."""
+    asked: int = 0
+    """How many calls it made."""
 
     async def ask(self, name: str, effect: Callable[[], T]) -> T:
         """Make a call; it has its effect when the gate opens, not before."""
         if not self.alive:
             raise asyncio.CancelledError
+        self.asked += 1
         call = Call(name, effect, asyncio.get_running_loop().create_future())
         self.pending.append(call)
         try:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from openscale_byok.adapters import global_key
+from openscale_byok.core.audit import AuditEvent
 from openscale_byok.core.global_names import of_datamart, of_instance
 from openscale_byok.core.source import Source
 from openscale_byok.engine.context import Context, Tuning
@@ -80,6 +81,20 @@ class GatedCluster:
         return self._cluster.version, self._cluster.all(kind, instance)
 
 
+class Lines:
+    """The port `Audit`: each line at once, unless it is refused as any call may be."""
+
+    def __init__(self, process: Process, lines: list[AuditEvent]) -> None:
+        self._process, self._lines = process, lines
+
+    def write(self, event: AuditEvent) -> None:
+        refusal = next((e for name, e in self._process.forbidden.items() if name == "audit"), None)
+        if refusal is not None:
+            raise refusal
+        if self._process.alive:
+            self._lines.append(event)
+
+
 class Secrets:
     """The global key's Secret behind a gate that is the root key's own: it answers at once."""
 
@@ -99,6 +114,8 @@ class Operator:
     def __init__(self, name: str, loop: VirtualLoop, cluster: Cluster, vault: Vault, tuning: Tuning) -> None:
         self.process = Process(name)
         self.events: list[Event] = []
+        self.audited: list[AuditEvent] = []
+        """Its audit, line by line."""
         self.engine: Engine | None = None
         self.hears: Callable[[Event], bool] = lambda _: True
         """Which events arrive in `World.run`; the others wait."""
@@ -161,7 +178,10 @@ class Operator:
         key = global_key.GlobalKey(Secrets(self._cluster), OWN_NAMESPACE, GLOBAL_KEY_SECRET)
         clock = LoopClock(self._loop)
         root_keys = GatedRootKeys(self.process, self._vault, key)
-        context = Context(store, store, root_keys, clock, DataKeys(clock, (LOG,)), self._tuning, (LOG,), lambda: 0.5)
+        audit = Lines(self.process, self.audited)
+        context = Context(
+            store, store, root_keys, clock, DataKeys(clock, (LOG,)), audit, self._tuning, (LOG,), lambda: 0.5
+        )
         self.engine = Engine(context)
         for instance in instances.items:
             self.engine.world.know(instance)

@@ -65,6 +65,9 @@ class Store:
         self.values = {key: raw for key, raw in merged.items() if raw is not None}
         self.resource_version += 1
 
+    async def whoami(self) -> str:
+        return "alice"
+
     async def instances(self) -> Listing[OpenScaleInstance]:
         return Listing(1, tuple(self.found), self.unreadable)
 
@@ -419,3 +422,71 @@ def test_the_secret_is_the_one_that_is_named(monkeypatch):
     """By the operator's own settings, or by options."""
     monkeypatch.setenv("OPENSCALE_BYOK_NAMESPACE", "byok")
     assert "byok/mine" in Store().run("--secret=mine", "verify").output
+
+
+# The audit ------------------------------------------------------------------------------------------------
+
+
+def audited(path) -> list[tuple[str, str]]:
+    """Action and outcome of each line."""
+    return [(line["action"], line["outcome"]) for line in map(json.loads, path.read_text().splitlines())]
+
+
+def test_each_command_is_audited_before_and_after(store, tmp_path, phrase):
+    """Who, as the API server knows them, from which machine; in the file, and not among what the command prints."""
+    path, file = tmp_path / "audit", tmp_path / "key"
+    former = store.current
+    commands = [("rotate",), ("export", str(file), phrase), ("import", str(file), phrase)]
+    commands += [("verify",), ("remove", former[:8]), ("remove", "x")]
+    for command in commands:
+        result = store.run("--audit-file", str(path), *command)
+        assert "typeURI" not in result.output
+    names = ("rotate", "export", "import", "verify", "remove", "remove")
+    outcomes = ["success"] * 5 + ["failure"]
+    wanted = zip(names, outcomes, strict=True)
+    assert audited(path) == [(f"globalkey/{name}", o) for name, end in wanted for o in ("pending", end)]
+    line = json.loads(path.read_text().splitlines()[-1])
+    assert (line["initiator"]["id"], line["initiator"]["by"]) == ("alice", "kubernetes")
+    assert "@" in line["initiator"]["host"]["address"]
+    assert line["target"] == {"kind": "Secret", "namespace": "openscale-byok", "name": "openscale-byok-global-key"}
+    assert line["reason"] == {"reasonCode": "Conflict"}
+    for raw in (*store.values.values(), PHRASE.encode()):
+        assert base64.b64encode(raw).decode() not in path.read_text()
+    assert PHRASE not in path.read_text()
+
+
+def test_without_a_file_the_audit_is_on_standard_error(store, capfd):
+    """Standard output stays the command's own."""
+    result = store.run("rotate")
+    assert result.exit_code == 0
+    shown = capfd.readouterr()
+    assert "typeURI" not in result.output + shown.out
+    assert [json.loads(line)["outcome"] for line in shown.err.splitlines()] == ["pending", "success"]
+
+
+@pytest.mark.parametrize("command", [("rotate",), ("export", "FILE"), ("remove", "x"), ("verify",)])
+def test_what_cannot_be_audited_is_not_done(store, tmp_path, phrase, command):
+    """A full disk: nothing is changed and nothing is exported."""
+    before, file = dict(store.values), tmp_path / "key"
+    more = (phrase,) if command[0] == "export" else ()
+    result = store.run("--audit-file", "/dev/full", *(str(file) if w == "FILE" else w for w in command), *more)
+    assert result.exit_code == 1
+    assert "AuditUnavailable" in result.output
+    assert store.values == before
+    assert not file.exists()
+
+
+def test_a_missing_second_line_is_said(store, tmp_path):
+    """The rotation is done, and the command says so, and that it could not be told."""
+    path = tmp_path / "audit"
+    before = dict(store.values)
+
+    def full() -> None:
+        path.unlink()
+        path.symlink_to("/dev/full")
+
+    store.before_write = full
+    result = store.run("--audit-file", str(path), "rotate")
+    assert result.exit_code == 1
+    assert "the command has ended: success" in result.output
+    assert set(store.values) > set(before)

@@ -142,7 +142,7 @@ async def test_answer_and_age_and_state(answer, age, state):
     if answer != "hangs":
         root.gate.set()
     keys = DataKeys(clock)
-    context = Context(None, None, root, clock, keys)
+    context = Context(None, None, root, clock, keys, None)
     scope, bound = scope_with(STATES[state])
     if age is not None:
         keys.put(bound.metadata.uid, NEW)

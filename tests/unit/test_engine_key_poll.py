@@ -34,7 +34,7 @@ class Stage:
         clock = LoopClock(self.loop)
         self.keys = DataKeys(clock)
         tuning = Tuning(key_poll_seconds=INTERVAL)
-        context = Context(None, None, self, clock, self.keys, tuning, (self,), lambda: jitter)
+        context = Context(None, None, self, clock, self.keys, None, tuning, (self,), lambda: jitter)
         self.poll = KeyPoll(context, lambda _: None)
         raw = {"metadata": {"name": "a", "namespace": "n", "uid": "uid-a", "resourceVersion": "1", "generation": 1}}
         raw["spec"] = {"instanceRef": {"name": "prod"}, "rootKey": {"crn": A}, "dataKeyCacheSeconds": 100}

@@ -234,6 +234,13 @@ class Cluster:
         body["metadata"] = {"name": name, "labels": {"app.kubernetes.io/part-of": "openscale-byok"}}
         await self._call("POST", _config_maps(namespace), body)
 
+    async def whoami(self) -> str:
+        """The user name that the API server knows us by (SelfSubjectReview, which stores nothing)."""
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        raw = await self._call("POST", path, body)
+        return str(raw["status"]["userInfo"].get("username", ""))
+
     async def service_account_token(self, namespace: str, name: str, audience: str) -> str:
         """A short-lived token of a ServiceAccount (TokenRequest), for IAM's cr-token grant."""
         body = {

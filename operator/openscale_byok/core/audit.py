@@ -24,8 +24,14 @@ class Action(StrEnum):
     GLOBAL_KEY_IMPORTED = "globalkey/import"
     GLOBAL_KEY_VERIFIED = "globalkey/verify"
     GLOBAL_KEY_REMOVED = "globalkey/remove"
+    CHAIN_BEGUN = "audit/begin"
+    CHAIN_RESUMED = "audit/resume"
     REQUEST = "gateway/request"
     """A request that was refused before it was known what it was about."""
+
+
+OURSELVES = "openscale-byok"
+"""Who does what nobody in particular asked for: the operator, by its rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,8 @@ class AuditEvent:
     """One line of the audit, before it is written."""
 
     action: Action
-    outcome: Literal["success", "failure", "denied"]
+    outcome: Literal["pending", "success", "failure", "denied"]
+    """Pending: about to be done; a later line of the same kind says what came of it."""
     who: str
     """A user name; the operator's own where nobody asked it."""
     by: str = ""
@@ -41,6 +48,8 @@ class AuditEvent:
     kind: str = ""
     namespace: str = ""
     name: str = ""
+    belongs_to: str = ""
+    """The object that it was done for, as ``DataMart/orders``."""
     source: str = ""
     """The address that the request came from."""
     reason: str = ""

@@ -99,6 +99,8 @@ def unconfirmed(view: View, sealable: Sealable, standing: Standing) -> bool:
     note = view.note(sealable)
     if broken(view, sealable) is not None or isinstance(note.source_trouble, Refused):
         return False
+    if isinstance(note.source_trouble, Unavailable) and not source_due(view, sealable):
+        return False  # the source could not be consumed: not again before its time
     if not sealable.ready:
         return note.source_looked == sealable.meta.generation or sealable.sealed_source is None
     removed, source = sealable.condition("SourceRemoved"), sealable.sealed_source

@@ -90,6 +90,11 @@ class View:
         found = (self.troubles.get(subject) for subject in subjects)
         return next((error for error in found if error is not None and not isinstance(error, Changed)), None)
 
+    def unwritten(self, *subjects: str) -> ByokError | None:
+        """What keeps a step waiting whose audit line cannot be written."""
+        cause = self.trouble(*subjects)
+        return cause if cause is not None and cause.reason is Reason.AUDIT_UNAVAILABLE else None
+
     def key(self, binding: RootKeyBinding) -> KeyStanding:
         """What is known of a binding's root key."""
         return self.keys.get(binding.metadata.uid, UNCHECKED)

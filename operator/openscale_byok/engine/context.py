@@ -16,7 +16,7 @@ from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.scope import Scope, forward
 from openscale_byok.errors import Refused, Unavailable
-from openscale_byok.ports import Aad, Clock, KeyObserver, Kms, RootKeys, SourceReader, Store
+from openscale_byok.ports import Aad, Audit, Clock, KeyObserver, Kms, RootKeys, SourceReader, Store
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, DataKeyEntry, OpenScaleInstance, RootKeyBinding
 
@@ -48,6 +48,7 @@ class Context:
     root_keys: RootKeys
     clock: Clock
     data_keys: DataKeys
+    audit: Audit
     tuning: Tuning = field(default_factory=Tuning)
     observers: tuple[KeyObserver, ...] = ()
     jitter: Callable[[], float] = random

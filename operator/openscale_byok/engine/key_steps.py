@@ -5,15 +5,18 @@ Each reads afresh what it rests on, and writes once, conditioned on the instance
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
+from openscale_byok.core.audit import Action
 from openscale_byok.core.conditions import told
 from openscale_byok.core.findings import abandoned, needed, retirable, shreds, spent
 from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap, ShredKeys
 from openscale_byok.core.view import View, choose
 from openscale_byok.crypto.global_versions import version_in
+from openscale_byok.engine.audited import audited, event_of
 from openscale_byok.engine.context import Context, aad_of, log
 from openscale_byok.engine.queue import aside
 from openscale_byok.engine.scope import Scope
@@ -64,9 +67,17 @@ async def shred_keys(context: Context, scope: Scope, _: ShredKeys) -> None:
     if not shreds(view) or any(s.stored for s in view.sealables):
         return
     keys = [key.model_copy(update={"state": "Retiring"}) for key in instance.properties.data_keys]
-    for rest in (keys, []):
-        assert scope.instance is not None  # noqa: S101 -- read above, and each write answers with it
-        await _write(context, scope, scope.instance, {"userRootKeyCRN": "", "dataKeys": [key.dump() for key in rest]})
+    event = event_of(
+        Action.SHREDDED,
+        instance,
+        root_key=", ".join(sorted({key.root_key for key in keys})),
+        data_key=", ".join(key.id for key in keys),
+    )
+    with audited(context.audit, event):
+        for rest in (keys, []):
+            assert scope.instance is not None  # noqa: S101 -- read above, and each write answers with it
+            written = {"userRootKeyCRN": "", "dataKeys": [key.dump() for key in rest]}
+            await _write(context, scope, scope.instance, written)
     for key in keys:
         context.data_keys.forget(key.id)
 
@@ -89,12 +100,15 @@ async def release(context: Context, scope: Scope, step: Release, rival: str) -> 
             return
         if not binding.metadata.deleting or needed(scope.view(context.clock.monotonic(), rival), binding):
             raise Changed(Reason.CHANGED_MEANWHILE, "the binding is needed again by now")
-        await _write(context, scope, instance, {"releases": instance.properties.releases + 1})
     assert binding is not None  # noqa: S101 -- either the step's own, or found above
     left = step.instance is not None and abandoned(scope.view(context.clock.monotonic(), rival), binding)
-    await _unhold(context, scope, binding)
-    context.data_keys.drop(binding.metadata.uid)
     reason = Reason.ABANDONED if left else Reason.RELEASED
+    event = event_of(Action.BINDING_RELEASED, binding, reason=reason.value, root_key=binding.root_key)
+    with audited(context.audit, event):
+        if step.instance is not None:
+            await _write(context, scope, instance, {"releases": instance.properties.releases + 1})
+        await _unhold(context, scope, binding)
+    context.data_keys.drop(binding.metadata.uid)
     text = f"nothing needs root key {binding.root_key}"
     if left:
         text = f"stuck secrets still need root key {binding.root_key}; their envelopes and wrapped data keys are kept"
@@ -138,17 +152,16 @@ async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:
         created_time=context.now_text(),
     )
     former = [key.model_copy(update={"state": "Retiring"}) for key in before.data_keys]
-    await _write(
-        context,
-        scope,
-        instance,
-        {
-            "format": before.format,
-            "userRootKeyCRN": "" if step.root_key == GLOBAL else step.root_key,
-            "dataKeyRevision": instance.spec.data_key_revision,
-            "dataKeys": [key.dump() for key in (*former, entry)],
-        },
-    )
+    written = {
+        "format": before.format,
+        "userRootKeyCRN": "" if step.root_key == GLOBAL else step.root_key,
+        "dataKeyRevision": instance.spec.data_key_revision,
+        "dataKeys": [key.dump() for key in (*former, entry)],
+    }
+    event = event_of(Action.ROOT_KEY_CHANGED, instance, root_key=step.root_key, data_key=entry.id)
+    same = before.active is not None and before.active.root_key == step.root_key
+    with nullcontext() if same else audited(context.audit, event):
+        await _write(context, scope, instance, written)
     if binding is not None:
         # Under the global key it is unwrapped once more before its first use, after it was recorded: whoever removes
         # a version looks for what names it before and after, so that one of the two sees the other.

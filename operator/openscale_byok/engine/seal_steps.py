@@ -20,6 +20,7 @@ from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.crypto.envelope import Context as SealContext
 from openscale_byok.crypto.envelope import Wrapped
 from openscale_byok.crypto.jwe import NONCE_BYTES
+from openscale_byok.engine.audited import audited, destroyed
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.scope import Scope
 from openscale_byok.engine.source_looks import SourceLooks
@@ -137,7 +138,8 @@ class SealSteps:
 
         async def one(sealable: Sealable) -> None:
             status = self._status(sealable, shredded(view, sealable))
-            await self._context.write(self._scope, sealable, {"sealedPassword": None, **status})
+            with audited(self._context.audit, destroyed(sealable)):
+                await self._context.write(self._scope, sealable, {"sealedPassword": None, **status})
 
         await self._each(step, one)
 

@@ -4,6 +4,7 @@ import asyncio
 
 from openscale_byok.core.sealable import NO_NOTE, Sealable
 from openscale_byok.core.source import Source, password
+from openscale_byok.engine.audited import audited, consumed
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.scope import Scope, backoff
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
@@ -48,7 +49,8 @@ class SourceLooks:
     async def consume(self, sealable: Sealable, name: str, uid: str, resource_version: str) -> bool:
         """Delete a hand-over source, if it is still the one that was sealed."""
         try:
-            await self._context.sources.delete(sealable.meta.namespace, name, uid, resource_version)
+            with audited(self._context.audit, consumed(sealable, name)):
+                await self._context.sources.delete(sealable.meta.namespace, name, uid, resource_version)
         except Missing:
             pass
         except Changed:

@@ -3,15 +3,15 @@
 import ctypes
 import gc
 import resource
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Literal
 
 import aiohttp
 
 from openscale_byok.adapters import global_key, http
+from openscale_byok.adapters.audit_lines import AuditLines
 from openscale_byok.adapters.cluster import Cluster
 from openscale_byok.adapters.global_root_key import GlobalKeys
 from openscale_byok.adapters.iam import Iam
@@ -25,21 +25,10 @@ from openscale_byok.errors import Refused
 from openscale_byok.ports import KeyObserver, Kms
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import OpenScaleInstance, SecretKeyRef, crn
+from openscale_byok.shell.clock import SystemClock
 from openscale_byok.shell.handlers import serve
 from openscale_byok.shell.key_log import KeyLog
 from openscale_byok.shell.settings import Settings
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def now(self) -> datetime:
-        """See `ports.Clock`."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """See `ports.Clock`."""
-        return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +51,10 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
 
     Raises:
         Refused: it must not run: a CRD is missing, or the global key's Secret while something names a version.
-        Unavailable: the API server cannot be reached.
+        Unavailable: the API server cannot be reached, or the audit's file not be written.
         WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
-    connections = settings.writes_in_flight + settings.instances_at_once
-    async with grounded(settings, connections, makes_global_key=True) as ground:
+    async with grounded(settings, "operator") as ground:
         engine = Engine(ground.context)
         for instance in ground.instances:
             engine.world.know(instance)
@@ -76,15 +64,14 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
 
 @asynccontextmanager
 async def grounded(
-    settings: Settings, connections: int, *observers: KeyObserver, makes_global_key: bool
+    settings: Settings, name: Literal["operator", "gateway"], *observers: KeyObserver
 ) -> AsyncIterator[Ground]:
     """Everything that is needed to work with instances and root keys, for as long as the block lasts.
 
     Args:
         settings: from the environment.
-        connections: to the API server, at once.
+        name: who it is for. The operator alone makes a global key where there is none.
         observers: of root keys, besides the log.
-        makes_global_key: whether a global key is made where there is none. One process only does.
 
     Raises:
         Refused, Unavailable, WentBack: as `run`.
@@ -92,20 +79,25 @@ async def grounded(
     no_core_dumps()
     # Thousands of objects live as long as the process: looking through them at every 700th allocation is waste.
     gc.set_threshold(100_000, 50, 100)
-    async with Cluster.connect(connections) as cluster, http.open_session() as session:
+    clock = SystemClock()
+    async with (
+        _audit(settings, name, clock) as audit,
+        Cluster.connect(settings.writes_in_flight + settings.instances_at_once) as cluster,
+        http.open_session() as session,
+    ):
         await expect_our_kinds(cluster)
         instances = await cluster.instances()
         for name in instances.unreadable:
             log.error("invalid object", name=name, reason=Reason.INVALID_OBJECT.value)
         iam = Iam(session, settings.iam_url)
         key = _global_key(settings, cluster, session, iam)
-        if makes_global_key and not settings.global_root_key:
+        if name == "operator" and not settings.global_root_key:
             at = settings.namespace, settings.global_key_secret
             await global_key.create_once(cluster, *at, lambda: named_versions(cluster))
-        clock, listeners = SystemClock(), (KeyLog(), *observers)
+        listeners = (KeyLog(), *observers)
         directory = RootKeyDirectory(session, iam, cluster, cluster, settings.policy(), global_key=key)
         data_keys = DataKeys(clock, listeners)
-        context = Context(cluster, cluster, directory, clock, data_keys, settings.tuning(), listeners)
+        context = Context(cluster, cluster, directory, clock, data_keys, audit, settings.tuning(), listeners)
         try:
             yield Ground(cluster, session, context, instances.items)
         except WentBack as error:
@@ -115,6 +107,15 @@ async def grounded(
             # A watch fails for good where its CRD was deleted: say that, as the next start would.
             await expect_our_kinds(cluster)
             raise
+
+
+@asynccontextmanager
+async def _audit(settings: Settings, name: str, clock: SystemClock) -> AsyncIterator[AuditLines]:
+    audit = AuditLines(clock, settings.audit_file, name, chain=settings.audit_chain)
+    try:
+        yield audit
+    finally:
+        audit.close()
 
 
 async def expect_our_kinds(cluster: Cluster) -> None:

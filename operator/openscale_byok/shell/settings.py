@@ -70,6 +70,12 @@ class Settings(BaseSettings):
     ] = 300
     writes_in_flight: Annotated[int, Field(ge=1, le=256, description="API writes at once.")] = 32
     instances_at_once: Annotated[int, Field(ge=1, le=256, description="Instances worked on at once.")] = 8
+    audit_file: Annotated[
+        str, Field(min_length=1, description="File that audit lines are appended to; '-': standard output.")
+    ] = "-"
+    audit_chain: Annotated[bool, Field(description="Whether each audit line names the digest of the one before.")] = (
+        False
+    )
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="debug, info, …")] = "info"
 
     def tuning(self) -> Tuning:

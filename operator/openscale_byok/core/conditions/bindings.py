@@ -40,6 +40,9 @@ def _by_state(state: str, until: str) -> Wanted:
 def of_binding(view: View, binding: RootKeyBinding) -> tuple[tuple[Wanted, ...], str | None]:
     """A binding's conditions and its role."""
     usable = key_usable(view.key(binding))
+    unwritten = _unwritten(view, binding)
+    if unwritten is not None:
+        return (*not_ready(*unwritten), usable), "Releasing"
     if view.instance is None:
         named = binding.spec.instance_ref.name
         text = f"spec.instanceRef: OpenScaleInstance {named} does not exist in this namespace (yet)"
@@ -87,6 +90,18 @@ def _leaving(view: View, binding: RootKeyBinding, choice: Choice) -> tuple[Wante
         return not_ready(Reason.STUCK, stuck_text(found) + word)
     text = f"secrets are moving away from this root key; see the instance for how far{waiting_for(view)}"
     return not_ready(Reason.RELEASING, text)
+
+
+def _unwritten(view: View, binding: RootKeyBinding) -> tuple[Reason, str] | None:
+    """Whether it waits for the audit. While its release is tried again it says so still: else it would flicker."""
+    cause = view.unwritten(f"release:{binding.metadata.uid}")
+    if cause is not None:
+        return cause.reason, cause.message
+    said = next((found for found in binding.status.conditions if found.type == "Ready"), None)
+    if said is None or said.reason != Reason.AUDIT_UNAVAILABLE or view.instance is None:
+        return None
+    free = binding.metadata.deleting and not needed(view, binding) and _held_up(view) is None
+    return (Reason.AUDIT_UNAVAILABLE, said.message) if free else None
 
 
 def _held_up(view: View) -> tuple[Reason, str] | None:

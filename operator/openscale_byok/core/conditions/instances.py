@@ -74,6 +74,9 @@ def _instance_ready(view: View, choice: Choice, usable: Wanted, found: Count) ->
 
 
 def _deleting(view: View, instance: OpenScaleInstance) -> tuple[Reason, str]:
+    unwritten = view.unwritten("shred", "shredkeys")
+    if unwritten is not None:
+        return unwritten.reason, unwritten.message
     if instance.shred_time is not None:
         return _shredding(view, instance, instance.shred_time)
     if view.sealables:

@@ -13,7 +13,9 @@ from typing import Protocol
 
 import click
 
+from openscale_byok.adapters.audit_lines import STANDARD
 from openscale_byok.adapters.global_key import SecretStore, new_version
+from openscale_byok.core.audit import Action
 from openscale_byok.core.global_check import Check, check, leaving
 from openscale_byok.core.global_names import of_datamart, of_instance
 from openscale_byok.crypto.global_versions import CURRENT, LEAVING, Versions, keys_in, named_current, parse
@@ -22,6 +24,7 @@ from openscale_byok.ports import Listing
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataMart, OpenScaleInstance
 from openscale_byok.shell.cli import global_key_file
+from openscale_byok.shell.cli.audited_command import CommandAudit, command
 from openscale_byok.shell.settings import Settings
 
 SHORTEST_PASSPHRASE = 12
@@ -37,6 +40,10 @@ class Store(SecretStore, Protocol):
         self, namespace: str, name: str, resource_version: str, values: Mapping[str, bytes | None]
     ) -> None:
         """Merge values into the Secret if it is still as it was read; `Changed` where it is not."""
+        ...
+
+    async def whoami(self) -> str:
+        """The user name that the API server knows us by."""
         ...
 
     async def instances(self) -> Listing[OpenScaleInstance]:
@@ -58,6 +65,7 @@ class Place:
     connect: Connect
     namespace: str
     name: str
+    audit: CommandAudit
 
     def __str__(self) -> str:
         return f"Secret {self.namespace}/{self.name}"
@@ -102,10 +110,23 @@ class Place:
     show_default=True,
     help="Secret of the global key.",
 )
+@click.option(
+    "--audit-file",
+    envvar="OPENSCALE_BYOK_AUDIT_FILE",
+    default=STANDARD,
+    help="File that the audit of these commands is appended to; standard error where none is named.",
+)
+@click.option(
+    "--audit-chain",
+    envvar="OPENSCALE_BYOK_AUDIT_CHAIN",
+    type=bool,
+    default=False,
+    help="Whether each line in it names the digest of the one before.",
+)
 @click.pass_context
-def global_key(context: click.Context, namespace: str, secret: str) -> None:
+def global_key(context: click.Context, namespace: str, secret: str, audit_file: str, audit_chain: bool) -> None:  # noqa: FBT001 -- click's
     """The global key in its Secret. Runs with your own rights: KUBECONFIG, or a pod's ServiceAccount."""
-    context.obj = Place(context.obj or _cluster, namespace, secret)
+    context.obj = Place(context.obj or _cluster, namespace, secret, CommandAudit(audit_file, audit_chain))
 
 
 def _cluster() -> AbstractAsyncContextManager[Store]:
@@ -125,7 +146,7 @@ passphrase_option = click.option(
 @click.pass_obj
 def rotate(place: Place) -> None:
     """Append a new version and make it the one that wraps."""
-    _run(place, lambda store: _rotate(place, store))
+    _run(place, Action.GLOBAL_KEY_ROTATED, lambda store: _rotate(place, store))
 
 
 @global_key.command()
@@ -135,7 +156,7 @@ def rotate(place: Place) -> None:
 def export(place: Place, file: Path, passphrase_file: Path | None) -> None:
     """Write every version to a new FILE, sealed under a passphrase, for a safe."""
     phrase = _ask(passphrase_file, confirm=True)
-    _run(place, lambda store: _export(place, store, file, phrase))
+    _run(place, Action.GLOBAL_KEY_EXPORTED, lambda store: _export(place, store, file, phrase))
 
 
 @global_key.command("import")
@@ -145,14 +166,14 @@ def export(place: Place, file: Path, passphrase_file: Path | None) -> None:
 def import_(place: Place, file: Path, passphrase_file: Path | None) -> None:
     """Add the versions of a FILE that the Secret lacks; make the Secret where there is none."""
     phrase = _ask(passphrase_file, confirm=False)
-    _run(place, lambda store: _import(place, store, file, phrase))
+    _run(place, Action.GLOBAL_KEY_IMPORTED, lambda store: _import(place, store, file, phrase))
 
 
 @global_key.command()
 @click.pass_obj
 def verify(place: Place) -> None:
     """Look whether everything that names a version opens, and which versions may go."""
-    _run(place, lambda store: _verify(place, store))
+    _run(place, Action.GLOBAL_KEY_VERIFIED, lambda store: _verify(place, store))
 
 
 @global_key.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
@@ -160,7 +181,7 @@ def verify(place: Place) -> None:
 @click.pass_obj
 def remove(place: Place, version: str) -> None:
     """Remove a VERSION (its first characters are enough) that nothing names and that does not wrap."""
-    _run(place, lambda store: _remove(place, store, version))
+    _run(place, Action.GLOBAL_KEY_REMOVED, lambda store: _remove(place, store, version))
 
 
 # What they do -----------------------------------------------------------------------------------------------
@@ -308,10 +329,11 @@ def _ask(file: Path | None, *, confirm: bool) -> str:
     return str(phrase)
 
 
-def _run(place: Place, work: Callable[[Store], Awaitable[bool]]) -> None:
+def _run(place: Place, action: Action, work: Callable[[Store], Awaitable[bool]]) -> None:
     async def connected() -> bool:
         async with place.connect() as store:
-            return await work(store)
+            event = command(action, place.namespace, place.name)
+            return await place.audit.between(event, store, lambda: work(store))
 
     try:
         well = asyncio.run(connected())
