@@ -119,7 +119,7 @@ async def test_a_token_for_us_and_every_other(crds, namespace, app, reviews):
 
 
 async def test_tokens_that_the_api_server_never_made(crds, namespace, app, reviews):
-    """Made with its own key one is good, so these are bad for what they say: over, not yet, of another issuer or key."""
+    """Made with its own key one is good, so these are bad for what they say."""
     path = crds.directory / "service-account.key"
     if not path.exists():
         pytest.skip("a lent cluster keeps its signing key")

@@ -87,8 +87,8 @@ async def grounded(
     ):
         await expect_our_kinds(cluster)
         instances = await cluster.instances()
-        for name in instances.unreadable:
-            log.error("invalid object", name=name, reason=Reason.INVALID_OBJECT.value)
+        for unreadable in instances.unreadable:
+            log.error("invalid object", name=unreadable, reason=Reason.INVALID_OBJECT.value)
         iam = Iam(session, settings.iam_url)
         key = _global_key(settings, cluster, session, iam)
         if name == "operator" and not settings.global_root_key:

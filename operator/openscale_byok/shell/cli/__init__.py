@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from pydantic import ValidationError
@@ -11,6 +13,11 @@ from openscale_byok.errors import ByokError
 from openscale_byok.shell.cli.audit import audit
 from openscale_byok.shell.cli.crds import crds
 from openscale_byok.shell.cli.global_key import global_key
+
+if TYPE_CHECKING:
+    from openscale_byok.shell.settings import Settings
+
+S = TypeVar("S", bound="Settings")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,12 +34,28 @@ main.add_command(global_key)
 @main.command()
 def run() -> None:
     """Run the operator. Settings come from the environment: OPENSCALE_BYOK_… (see docs/settings.md)."""
-    from openscale_byok.engine.scope import WentBack
-    from openscale_byok.shell import app, logs
+    from openscale_byok.shell import app
     from openscale_byok.shell.settings import Settings
 
+    _serve(Settings, app.run)
+
+
+@main.command()
+def gateway() -> None:
+    """Run the gateway. Settings come from the environment: OPENSCALE_BYOK_… (see docs/settings.md)."""
+    from openscale_byok.shell.gateway import app
+    from openscale_byok.shell.gateway.settings import GatewaySettings
+
+    _serve(GatewaySettings, app.run)
+
+
+def _serve(kind: "type[S]", work: "Callable[[S], Coroutine[Any, Any, None]]") -> None:
+    """Read the settings, and work until the end."""
+    from openscale_byok.engine.scope import WentBack
+    from openscale_byok.shell import logs
+
     try:
-        settings = Settings()
+        settings = kind()
     except ValidationError as error:
         for found in error.errors(include_input=False, include_url=False, include_context=False):
             name = "OPENSCALE_BYOK_" + "_".join(str(part) for part in found["loc"]).upper()
@@ -40,7 +63,7 @@ def run() -> None:
         sys.exit(2)
     logs.configure(settings.log_level)
     try:
-        asyncio.run(app.run(settings))
+        asyncio.run(work(settings))
     except ByokError as error:
         click.echo(f"refusing to run: {error.reason.value}: {error.message}", err=True)
         sys.exit(1)

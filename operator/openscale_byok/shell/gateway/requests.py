@@ -38,8 +38,8 @@ class Rights(Protocol):
 class Pace(Protocol):
     """How often each caller may ask."""
 
-    def take(self, caller: Caller) -> None:
-        """Count one request.
+    def take(self, who: str) -> None:
+        """Count one request of a caller.
 
         Raises:
             Unavailable: `TooManyRequests`, with the seconds until the next one.
@@ -101,7 +101,7 @@ def guard(rights: Rights, pace: Pace, audit: Audit, open_paths: frozenset[str] =
         if request.path not in open_paths:
             caller = asked.caller = await rights.caller(_token(request))
             asked.event = replace(asked.event, who=caller.user, by=caller.by)
-            pace.take(caller)
+            pace.take(caller.user)
         return await handler(request)
 
     @web.middleware

@@ -1,0 +1,93 @@
+"""The composition root of the gateway: builds the adapters, hands them to the routes, and runs both."""
+
+import asyncio
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from openscale_byok.adapters.certificate_files import FileCertificate
+from openscale_byok.adapters.cluster import Cluster
+from openscale_byok.adapters.iam_tokens import IamTokens
+from openscale_byok.adapters.reviews import AskedReviews
+from openscale_byok.adapters.serving_certificate import OwnCertificate, ServingCertificate
+from openscale_byok.engine.context import log
+from openscale_byok.engine.giving import Giving
+from openscale_byok.engine.pace import Pace
+from openscale_byok.engine.reader import Reader
+from openscale_byok.engine.rights import Rights
+from openscale_byok.errors import ByokError
+from openscale_byok.ports import Clock
+from openscale_byok.shell import handlers
+from openscale_byok.shell.app import grounded
+from openscale_byok.shell.gateway import credentials, preferences, server
+from openscale_byok.shell.gateway.application import application
+from openscale_byok.shell.gateway.metrics import Metrics
+from openscale_byok.shell.gateway.parts import PARTS, Parts
+from openscale_byok.shell.gateway.requests import guard
+from openscale_byok.shell.gateway.settings import GatewaySettings
+
+OPENSCALE = "/openscale/{instance}/v2"
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Run the gateway until SIGTERM or SIGINT; then let what was asked be answered first.
+
+    Raises:
+        Refused: it must not run: a CRD is missing, a setting is wrong, a port is taken.
+        Unavailable: the API server cannot be reached.
+        WentBack: the cluster was restored under us; whoever started us is to do so again.
+    """
+    metrics = Metrics()
+    async with grounded(settings, "gateway", metrics) as ground:
+        clock = ground.context.clock
+        reader = Reader(ground.context)
+        for instance in ground.instances:
+            reader.world.know(instance)
+        audit = ground.context.audit
+        iam = IamTokens(ground.session, settings.iam_url, clock)
+        rights = Rights(AskedReviews(ground.cluster, iam, settings.gateway_audiences), clock)
+        pace = Pace(settings.gateway_requests_per_second, settings.gateway_burst, clock)
+        api = application(metrics, guard(rights, pace, audit))
+        giving = Giving(ground.context, reader, ground.cluster)
+        api[PARTS] = Parts(reader, giving, ground.cluster, ground.cluster, rights, audit)
+        api.add_routes([*preferences.routes(OPENSCALE), *credentials.routes()])
+        certificate = await _certificate(settings, ground.cluster, clock)
+        await _together(reader, api, certificate, settings, ground.cluster)
+
+
+async def _certificate(settings: GatewaySettings, cluster: Cluster, clock: Clock) -> ServingCertificate:
+    if settings.gateway_certificate or settings.gateway_private_key:
+        return FileCertificate(settings.gateway_certificate, settings.gateway_private_key, clock)
+    own = OwnCertificate(cluster, settings.namespace, settings.gateway_authority, settings.gateway_names, clock)
+    return await own.start()
+
+
+async def _together(
+    reader: Reader, api: web.Application, certificate: ServingCertificate, settings: GatewaySettings, cluster: Cluster
+) -> None:
+    """Listen, and follow the cluster until the last request is answered. When one of the two ends, the other does."""
+    ending, over = asyncio.Event(), asyncio.Event()
+
+    async def health() -> Sequence[str]:
+        failing = reader.unready()
+        try:
+            await cluster.version()
+        except ByokError:
+            failing.append("api-server")
+        return failing
+
+    def started(ports: server.Ports) -> None:
+        log.info("started", port=ports.api, health_port=ports.health)
+
+    async def listen() -> None:
+        try:
+            await server.serve(api, health, certificate, settings, stop=ending, started=started)
+        finally:
+            over.set()
+
+    listening = asyncio.create_task(listen(), name="listeners")
+    try:
+        await handlers.serve(reader, stop=over, signalled=ending.set)
+    finally:
+        ending.set()
+        await listening
