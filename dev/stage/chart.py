@@ -12,6 +12,7 @@ NAME = "openscale-byok"
 """The namespace and the release that README and demo use."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
+POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 
@@ -38,9 +39,15 @@ def render(values: Mapping[str, Any], *, namespace: str = NAME, release: str = N
 
 
 def rights(values: Mapping[str, Any], *, namespace: str = NAME, release: str = NAME) -> list[dict[str, Any]]:
-    """The objects that say who the operator is and what it may do. Their namespaces must exist.
+    """The objects that say who operator and gateway are and what they may do. Their namespaces must exist.
 
-    Take the ServiceAccount's token, and an operator outside of the cluster has the rights of one inside.
+    Take a ServiceAccount's token, and an operator outside of the cluster has the rights of one inside.
     """
     found = render(values, namespace=namespace, release=release)
     return [document for document in found if document["kind"] in RIGHTS]
+
+
+def policies(values: Mapping[str, Any], *, namespace: str = NAME, release: str = NAME) -> list[dict[str, Any]]:
+    """The admission policies, in force in the whole cluster for whoever is not named in them."""
+    found = render(values, namespace=namespace, release=release)
+    return [document for document in found if document["kind"] in POLICIES]

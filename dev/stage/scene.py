@@ -24,7 +24,10 @@ from stage.proof import Opener
 NAMESPACE = "openscale-byok"
 GLOBAL_KEY_SECRET = "openscale-byok-global-key"
 ROOT = Path(__file__).parents[2]
+POLICY_SECONDS = 30.0
 Say = Callable[[str], None]
+OPERATOR_ACCOUNT, GATEWAY_ACCOUNT = "openscale-byok", "openscale-byok-gateway"
+"""ServiceAccounts in NAMESPACE, as the chart names them."""
 
 
 @dataclass(slots=True)
@@ -51,6 +54,8 @@ class Scene:
     postgres: PostgreSQL | None
     operator_user: str
     api: Api
+    gateway_kubeconfig: Path
+    """With the rights that the chart gives to the gateway."""
 
     # kubectl ------------------------------------------------------------------------------------------
 
@@ -143,7 +148,7 @@ def raise_scene(
         postgres: whether a PostgreSQL is wanted.
         audited: whether API writes are to be counted.
         settings: of the operator, besides the endpoints.
-        values: of the chart, whose rights the operator gets.
+        values: of the chart, whose rights operator and gateway get, and whose policies are in force.
         cluster: one that runs already and serves our kinds; it goes on afterwards.
         emulator: one that runs already, with root keys that another scene uses too; it goes on afterwards.
     """
@@ -163,28 +168,65 @@ def raise_scene(
         if postgres:
             say("starting PostgreSQL")
             database = stack.enter_context(run_postgres())
-        say("applying the rights that the chart renders")
-        kubeconfig = install_rights(cluster, folder, values or {})
+        say("applying the rights and admission policies that the chart renders")
+        accounts = install_rights(cluster, folder, values or {})
         say("starting the operator")
         named = {"IAM_URL": emulator.iam_url, "KEY_PROTECT_URL": emulator.url, "NAMESPACE": NAMESPACE}
-        operator = Operator(kubeconfig, folder / "operator.log", named | dict(settings or {}))
+        operator = Operator(accounts.operator, folder / "operator.log", named | dict(settings or {}))
         stack.callback(operator.kill)
         stack.callback(operator.stop)
         operator.start()
-        user = f"system:serviceaccount:{NAMESPACE}:openscale-byok"
+        user = f"system:serviceaccount:{NAMESPACE}:{OPERATOR_ACCOUNT}"
         api = stack.enter_context(direct.connect(cluster, folder))
-        yield Scene(cluster, emulator, operator, folder, database, user, api)
+        yield Scene(cluster, emulator, operator, folder, database, user, api, accounts.gateway)
 
 
-def install_rights(cluster: Cluster, folder: Path, values: Mapping[str, Any]) -> Path:
-    """Give the operator's ServiceAccount exactly the rights that the chart renders; its kubeconfig."""
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Kubeconfigs with the tokens of the chart's ServiceAccounts."""
+
+    operator: Path
+    gateway: Path
+
+
+def install_rights(cluster: Cluster, folder: Path, values: Mapping[str, Any]) -> Accounts:
+    """Give the chart's ServiceAccounts exactly the rights that it renders, and put its policies in force.
+
+    Raises:
+        TimeoutError: the policies do not come into force.
+    """
     own = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     cluster.kubectl("apply", "-f", "-", input=manifests.as_text([own]))
-    merged = {"secretAccess": {"clusterWide": True}} | dict(values)
-    objects = chart.rights(merged, namespace=NAMESPACE)
+    merged = {"secretAccess": {"clusterWide": True}, "admissionPolicies": policies()} | dict(values)
+    objects = chart.rights(merged, namespace=NAMESPACE) + chart.policies(merged, namespace=NAMESPACE)
     for document in objects:
-        if not document["kind"].startswith("Cluster"):
+        if not document["kind"].startswith(("Cluster", *chart.POLICIES)):
             document["metadata"].setdefault("namespace", NAMESPACE)  # as Helm does, where a template names none
     cluster.kubectl("apply", "-f", "-", input=manifests.as_text(objects))
-    token = cluster.token_for(NAMESPACE, "openscale-byok", seconds=86_400)
-    return cluster.kubeconfig_for_token(token, folder / "operator.kubeconfig")
+    _await_policies(cluster)
+
+    def kubeconfig(account: str, name: str) -> Path:
+        token = cluster.token_for(NAMESPACE, account, seconds=86_400)
+        return cluster.kubeconfig_for_token(token, folder / f"{name}.kubeconfig")
+
+    return Accounts(kubeconfig(OPERATOR_ACCOUNT, "operator"), kubeconfig(GATEWAY_ACCOUNT, "gateway"))
+
+
+def policies(*restorers: str) -> dict[str, Any]:
+    """The chart's value `admissionPolicies`, with more users who may write statuses."""
+    return {"status": {"restoreUsers": [direct.RESTORER, *restorers]}}
+
+
+def _await_policies(cluster: Cluster) -> None:
+    """An API server hears of a policy some moments later: wait until it refuses a status to the admin.
+
+    Both policies are there then, for the other one was created before.
+    """
+    probe = manifests.datamart(NAMESPACE, "is-the-policy-in-force", "none", "none")
+    cluster.kubectl("apply", "-f", "-", input=manifests.as_text([probe]))
+    patch = ("patch", "datamart", probe["metadata"]["name"], "-n", NAMESPACE, "--subresource=status")
+    deadline = time.monotonic() + POLICY_SECONDS
+    while "may not write the status" not in cluster.kubectl(*patch, "--type=merge", "-p", "{}", check=False).stderr:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the chart's admission policies are not in force after {POLICY_SECONDS:.0f} s")
+    cluster.kubectl("delete", "datamart", probe["metadata"]["name"], "-n", NAMESPACE)

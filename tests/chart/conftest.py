@@ -25,6 +25,29 @@ EVERYTHING: dict[str, Any] = {
         "auditChain": True,
         "logLevel": "debug",
     },
+    "admissionPolicies": {
+        "bind": {"controllers": ["system:kube-controller-manager"]},
+        "status": {"restoreUsers": ["system:serviceaccount:velero:velero", 'it\'s:"<me>"&\\']},
+    },
+    "gateway": {
+        "replicas": 3,
+        "serviceAccount": {"name": "byok-gateway", "annotations": {"a": "b"}},
+        "service": {"type": "LoadBalancer", "port": 443, "annotations": {"a": "b"}},
+        "tls": {"secretName": "a-certificate"},
+        "authority": "the-authority",
+        "names": ["byok.example.com", "10.0.0.1"],
+        "address": "::",
+        "port": 9443,
+        "healthPort": 9081,
+        "audiences": ["one", "https://two"],
+        "requestsPerSecond": 0.5,
+        "burst": 100000,
+        "networkPolicy": {
+            "enabled": True,
+            "from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"a": "b"}}}],
+            "metricsFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+        },
+    },
     "extraEnv": [
         {"name": "TZ", "value": "UTC"},
         {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
@@ -43,7 +66,12 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "no ServiceAccount": {"serviceAccount": {"create": False}},
     "no rights": {"rbac": {"create": False}},
     "Secrets everywhere": {"secretAccess": {"clusterWide": True}, "trustedProfiles": {"enabled": True}},
-    "no user roles": {"userRoles": dict.fromkeys(("aggregateToView", "aggregateToEdit", "aggregateToAdmin"), False)},
+    "no user roles": {
+        "userRoles": dict.fromkeys(("aggregateToView", "aggregateToEdit", "aggregateToAdmin", "create"), False)
+    },
+    "no gateway": {"gateway": {"enabled": False}},
+    "no policies": {"admissionPolicies": {"bind": {"enabled": False}, "status": {"enabled": False}}},
+    "one gateway for everybody": {"gateway": {"replicas": 1, "networkPolicy": {"enabled": True}}},
     "no kinds for edit": {"userRoles": {"editKinds": []}},
     "as a dependency": {"global": {"a": 1}, "enabled": True},
     "no nodeSelector": {"nodeSelector": None},

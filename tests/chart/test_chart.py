@@ -83,18 +83,22 @@ def test_two_releases_share_no_name_but_the_crds():
 
 
 def test_the_default_is_complete():
-    """The default renders the CRDs, the operator, its rights and the roles of users, and nothing else."""
+    """The default renders CRDs, operator and gateway, their rights, policies, roles of users; nothing else."""
     counted: dict[str, int] = {}
     for document in chart.render({}):
         counted[document["kind"]] = counted.get(document["kind"], 0) + 1
     assert counted == {
         "CustomResourceDefinition": 3,
-        "Deployment": 1,
-        "ServiceAccount": 1,
-        "ClusterRole": 4,
-        "ClusterRoleBinding": 1,
-        "Role": 1,
-        "RoleBinding": 1,
+        "Deployment": 2,
+        "PodDisruptionBudget": 1,
+        "Service": 1,
+        "ServiceAccount": 2,
+        "ClusterRole": 7,
+        "ClusterRoleBinding": 2,
+        "Role": 2,
+        "RoleBinding": 2,
+        "ValidatingAdmissionPolicy": 2,
+        "ValidatingAdmissionPolicyBinding": 2,
     }
 
 

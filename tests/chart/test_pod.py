@@ -1,4 +1,4 @@
-"""The operator's pod: restricted, alone, with its token where clients look for it, and each setting once."""
+"""The pods of operator and gateway: restricted, with their token where clients look for it, and each setting once."""
 
 import json
 import re
@@ -7,43 +7,61 @@ from typing import Any
 import helm_python
 import pytest
 
+from openscale_byok.shell.gateway.settings import GatewaySettings
 from openscale_byok.shell.settings import Settings
 from stage import chart
 
 
-def _deployment(values: dict[str, Any]) -> dict[str, Any]:
-    (found,) = [one for one in chart.render(values) if one["kind"] == "Deployment"]
-    return found
+def _deployment(values: dict[str, Any], component: str = "operator") -> dict[str, Any]:
+    found = {
+        one["metadata"]["labels"]["app.kubernetes.io/component"]: one
+        for one in chart.render(values)
+        if one["kind"] == "Deployment"
+    }
+    return found[component]
 
 
-def _pod(values: dict[str, Any]) -> dict[str, Any]:
-    return _deployment(values)["spec"]["template"]["spec"]
+def _pod(values: dict[str, Any], component: str = "operator") -> dict[str, Any]:
+    return _deployment(values, component)["spec"]["template"]["spec"]
 
 
-def test_the_pod_is_restricted(values):
+@pytest.fixture(params=["operator", "gateway"])
+def component(request: pytest.FixtureRequest, values: dict[str, Any]) -> str:
+    """One after the other."""
+    if request.param == "gateway" and not values.get("gateway", {}).get("enabled", True):
+        pytest.skip("there is no gateway")
+    return request.param
+
+
+def test_the_pod_is_restricted(values, component):
     """What Pod Security's level `restricted` asks for, and a root file system that cannot be written."""
-    pod = _pod(values)
+    pod = _pod(values, component)
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
-    assert {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]} == {"projected", "emptyDir"}
+    mounted = {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]}
+    assert mounted - {"secret"} == {"projected", "emptyDir"}
+    given = component == "gateway" and values.get("gateway", {}).get("tls")
+    assert ("secret" in mounted) == bool(given), "a Secret is a file only where it is the certificate"
     (container,) = pod["containers"]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": True,
     }
-    assert "ports" not in container
+    assert ("ports" in container) == (component == "gateway")
+    assert not any("hostPort" in port for port in container.get("ports", ()))
 
 
-def test_the_token_is_where_clients_look_for_it(values):
+def test_the_token_is_where_clients_look_for_it(values, component):
     """One container has the token, at the usual path, though it is not mounted automatically."""
-    pod = _pod(values)
+    pod = _pod(values, component)
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
     accounts = [one for one in chart.render(values) if one["kind"] == "ServiceAccount"]
     assert all(account["automountServiceAccountToken"] is False for account in accounts)
     (container,) = pod["containers"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    mounts.pop("certificate", None)
     assert mounts == {"kube-api-access": "/var/run/secrets/kubernetes.io/serviceaccount", "tmp": "/tmp"}  # noqa: S108
     (token,) = [volume["projected"] for volume in pod["volumes"] if "projected" in volume]
     paths = {"token": "serviceAccountToken", "ca.crt": "configMap", "namespace": "downwardAPI"}
@@ -61,11 +79,12 @@ def test_there_is_one_writer():
     assert spec["template"]["spec"]["containers"][0]["args"] == ["run"]
 
 
-def test_the_selector_finds_the_pod_and_never_changes(values):
+def test_the_selector_finds_the_pod_and_never_changes(values, component):
     """A Deployment's selector is immutable: it holds no version, and no value of the user's may break it."""
-    spec = _deployment(values)["spec"]
+    spec = _deployment(values, component)["spec"]
     selector = spec["selector"]["matchLabels"]
     assert set(selector) == {f"app.kubernetes.io/{name}" for name in ("name", "instance", "component")}
+    assert selector["app.kubernetes.io/component"] == component
     assert selector.items() <= spec["template"]["metadata"]["labels"].items()
 
 
@@ -82,34 +101,56 @@ def test_a_digest_decides_over_a_tag(image, expected):
     assert _pod({"image": image})["containers"][0]["image"] == expected
 
 
-def test_values_for_the_pod_arrive_there(everything):
+@pytest.mark.parametrize("component", ["operator", "gateway"])
+def test_values_for_the_pod_arrive_there(everything, component):
     """Annotations, labels, scheduling, pull secrets and the account are those that were given."""
-    metadata, pod = _deployment(everything)["spec"]["template"]["metadata"], _pod(everything)
+    metadata, pod = (
+        _deployment(everything, component)["spec"]["template"]["metadata"],
+        _pod(everything, component),
+    )
     assert metadata["annotations"] == everything["podAnnotations"]
     assert metadata["labels"]["example.com/l"] == "1"
-    assert pod["serviceAccountName"] == "byok-operator"
+    assert pod["serviceAccountName"] == f"byok-{component}"
     for name in ("imagePullSecrets", "tolerations", "affinity", "priorityClassName"):
         assert pod[name] == everything[name]
     assert pod["containers"][0]["env"][-2:] == everything["extraEnv"]
-    assert "nodeSelector" not in _pod({"nodeSelector": None})
+    assert "nodeSelector" not in _pod({"nodeSelector": None}, component)
+
+
+def test_an_account_that_is_there_already_is_used():
+    """Where none is made, it is the namespace's own, or the one that was named."""
     assert _pod({"serviceAccount": {"create": False}})["serviceAccountName"] == "default"
+    assert _pod({"gateway": {"serviceAccount": {"create": False}}}, "gateway")["serviceAccountName"] == "default"
 
 
-def _settings(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
-    for entry in _pod(values)["containers"][0]["env"]:
+def _settings(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, component: str = "operator") -> GatewaySettings:
+    for entry in _pod(values, component)["containers"][0]["env"]:
         if "value" in entry:
             monkeypatch.setenv(entry["name"], entry["value"])
-    return Settings()
+    return GatewaySettings()
 
 
 def test_the_defaults_are_the_operators_own(monkeypatch):
     """An operator in the chart's default environment has the settings of one without any."""
-    assert _settings({}, monkeypatch) == Settings.model_construct()
+    assert _settings({}, monkeypatch) == GatewaySettings.model_construct()
 
 
-def test_every_setting_arrives(everything, monkeypatch):
-    """Each value of the settings is read by the operator as it was given."""
-    found = _settings(everything, monkeypatch)
+def test_the_defaults_are_the_gateways_own(monkeypatch):
+    """The same for the gateway, but that its certificate is also for the Service's names."""
+    found = _settings({}, monkeypatch, "gateway")
+    service = [f"openscale-byok-gateway{end}" for end in ("", *(f".openscale-byok{end}" for end in ENDS))]
+    assert found.gateway_names == (*service, "localhost", "127.0.0.1")
+    own = GatewaySettings.model_construct()
+    assert found.model_copy(update={"gateway_names": own.gateway_names}) == own
+
+
+ENDS = ("", ".svc", ".svc.cluster.local")
+
+
+@pytest.mark.parametrize("component", ["operator", "gateway"])
+def test_every_setting_arrives(everything, monkeypatch, component):
+    """Each value of the settings is read by operator and gateway as it was given."""
+    found = _settings(everything, monkeypatch, component)
     given = everything["settings"]
     assert found.trusted_profiles is True
     for name, value in given.items():
@@ -118,13 +159,25 @@ def test_every_setting_arrives(everything, monkeypatch):
         assert read == value, name
 
 
-def test_each_setting_is_a_variable_once(values):
-    """The environment holds every setting of the operator and no other, and none is there twice."""
-    (container,) = _pod(values)["containers"]
+def test_every_setting_of_the_gateway_arrives(everything, monkeypatch):
+    """Each of its own values is read by the gateway as it was given."""
+    found, given = _settings(everything, monkeypatch, "gateway"), everything["gateway"]
+    for name in ("authority", "address", "port", "health_port", "audiences", "requests_per_second", "burst"):
+        camel = re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+        assert json.loads(json.dumps(getattr(found, f"gateway_{name}"))) == given[camel], name
+    assert found.gateway_names[-2:] == tuple(given["names"])
+
+
+@pytest.mark.parametrize(("component", "model"), [("operator", Settings), ("gateway", GatewaySettings)])
+def test_each_setting_is_a_variable_once(values, component, model):
+    """The environment holds every setting of the component and no other, and none is there twice."""
+    if component == "gateway" and not values.get("gateway", {}).get("enabled", True):
+        pytest.skip("there is no gateway")
+    (container,) = _pod(values, component)["containers"]
     names = [entry["name"] for entry in container["env"]]
     assert len(names) == len(set(names))
     ours = {name for name in names if name.startswith("OPENSCALE_BYOK_")}
-    assert ours == {f"OPENSCALE_BYOK_{name.upper()}" for name in Settings.model_fields}
+    assert ours == {f"OPENSCALE_BYOK_{name.upper()}" for name in model.model_fields}
     assert container["env"][0]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
 
 

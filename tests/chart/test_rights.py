@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import helm_python
 import pytest
 
 from stage import chart
@@ -32,6 +33,22 @@ OPERATOR: set[Right] = {
     (OWN, "", "secrets", "get", "openscale-byok-global-key"),
     (OWN, "", "secrets", "create", ""),
 }
+GATEWAY: set[Right] = {
+    *((CLUSTER, GROUP, "openscaleinstances", verb, "") for verb in ("bind", "get", "list", "watch")),
+    *((CLUSTER, GROUP, "rootkeybindings", verb, "") for verb in ("create", "delete", "get", "list", "watch")),
+    *((CLUSTER, GROUP, "datamarts", verb, "") for verb in ("create", "delete", "get", "list")),
+    *((CLUSTER, GROUP, "datamarts", verb, "") for verb in ("patch", "update", "watch")),
+    (CLUSTER, GROUP, "datamarts/status", "patch", ""),
+    (CLUSTER, "authentication.k8s.io", "tokenreviews", "create", ""),
+    (CLUSTER, "authorization.k8s.io", "subjectaccessreviews", "create", ""),
+    (OWN, "", "secrets", "get", "openscale-byok-global-key"),
+}
+AUTHORITY: set[Right] = {
+    (OWN, "", kind, verb, name)
+    for kind in ("configmaps", "secrets")
+    for verb, name in (("create", ""), *((verb, "openscale-byok-gateway-ca") for verb in ("get", "patch")))
+}
+"""What the gateway needs more while it makes its own certificate."""
 
 
 def secrets_in(*namespaces: str) -> set[Right]:
@@ -45,7 +62,7 @@ def tokens_in(*namespaces: str, names: tuple[str, ...] = ("",)) -> set[Right]:
 
 
 def granted(values: dict[str, Any], account: str) -> set[Right]:
-    """The rights of a ServiceAccount, through every binding that names it. Each role must be bound."""
+    """The rights of a ServiceAccount, through every binding that names it. Each role but those of users is bound."""
     found = chart.rights(values, namespace=OWN, release="r")
     rules = {
         (one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]): one.get("rules") for one in found
@@ -53,24 +70,28 @@ def granted(values: dict[str, Any], account: str) -> set[Right]:
     roles = {key for key in rules if key[0] == "Role" or (key[0] == "ClusterRole" and not _for_users(found, key[2]))}
     held: set[Right] = set()
     for binding in (one for one in found if one["kind"].endswith("Binding")):
-        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": OWN}]
         namespace = binding["metadata"].get("namespace")
         role = binding["roleRef"]
         key = (role["kind"], namespace if role["kind"] == "Role" else None, role["name"])
-        held |= {
-            (namespace or CLUSTER, group, resource, verb, name)
-            for rule in rules[key]
-            for group in rule["apiGroups"]
-            for resource in rule["resources"]
-            for verb in rule["verbs"]
-            for name in rule.get("resourceNames", [""])
-        }
         roles.remove(key)
+        (subject,) = binding["subjects"]
+        assert (subject["kind"], subject["namespace"]) == ("ServiceAccount", OWN)
+        if subject["name"] == account:
+            held |= {
+                (namespace or CLUSTER, group, resource, verb, name)
+                for rule in rules[key]
+                for group in rule["apiGroups"]
+                for resource in rule["resources"]
+                for verb in rule["verbs"]
+                for name in rule.get("resourceNames", [""])
+            }
     assert roles == set(), "a role that nobody is bound to"
     return held
 
 
 def _for_users(found: list[dict[str, Any]], name: str) -> bool:
+    if name in (f"r-openscale-byok-{role}" for role in ("binder", "credentials-reader")):
+        return True
     (role,) = [one for one in found if one["kind"] == "ClusterRole" and one["metadata"]["name"] == name]
     return any(label.startswith("rbac.authorization.k8s.io/aggregate-to-") for label in role["metadata"]["labels"])
 
@@ -108,8 +129,53 @@ def _for_users(found: list[dict[str, Any]], name: str) -> bool:
     ids=str,
 )
 def test_the_operators_rights_are_these(values, more):
-    """The operator holds exactly the rights of this file, and those of the switches that were set."""
+    """Operator and gateway hold exactly the rights of this file, and those of the switches that were set.
+
+    Of Secrets that are granted the gateway may get each, and delete none.
+    """
     assert granted(values, "r-openscale-byok") == OPERATOR | more
+    readable = {right for right in more if right[2:4] != ("secrets", "delete")}
+    assert granted(values, "r-openscale-byok-gateway") == GATEWAY | AUTHORITY | readable
+
+
+def test_a_certificate_from_elsewhere_needs_no_authority():
+    """With `gateway.tls.secretName` the gateway creates no Secret and no ConfigMap; the kubelet mounts the files."""
+    assert granted({"gateway": {"tls": {"secretName": "t"}}}, "r-openscale-byok-gateway") == GATEWAY
+
+
+def test_the_name_of_the_authority_is_the_one_that_may_be_written():
+    """Under another name it is that Secret and that ConfigMap."""
+    held = granted({"gateway": {"authority": "other"}}, "r-openscale-byok-gateway")
+    assert held - GATEWAY == {(*right[:4], "other" if right[4] else "") for right in AUTHORITY}
+
+
+def test_without_the_gateway_nothing_is_granted_to_it():
+    """`gateway.enabled: false`: no account, no right, no role to read what nobody gives out."""
+    found = chart.rights({"gateway": {"enabled": False}}, namespace=OWN, release="r")
+    assert [one["metadata"]["name"] for one in found if "gateway" in one["metadata"]["name"]] == []
+    assert "r-openscale-byok-credentials-reader" not in {one["metadata"]["name"] for one in found}
+
+
+@pytest.mark.parametrize(
+    ("account", "expected"),
+    [({"create": False, "name": "mine"}, "mine"), ({"name": "mine"}, "mine"), ({"create": False}, "default")],
+)
+def test_the_gateways_rights_are_bound_to_the_account_that_runs(account, expected):
+    """Whoever brings an account of their own for the gateway finds it bound."""
+    assert granted({"gateway": {"serviceAccount": account}}, expected) == GATEWAY | AUTHORITY
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"serviceAccount": {"name": "same"}, "gateway": {"serviceAccount": {"name": "same"}}},
+        {"serviceAccount": {"create": False}, "gateway": {"serviceAccount": {"create": False}}},
+    ],
+)
+def test_operator_and_gateway_share_no_account(values):
+    """One account would have the rights of both, and the policies could not tell them apart: it is refused by name."""
+    with pytest.raises(helm_python.HelmRenderError, match=r"gateway.serviceAccount.name: \w+ is the operator's"):
+        chart.render(values)
 
 
 def test_the_name_of_the_global_key_is_the_one_that_may_be_read():
@@ -128,13 +194,23 @@ def test_the_rights_are_bound_to_the_account_that_runs(account, expected):
 
 
 def test_nothing_is_granted_where_rights_come_from_elsewhere():
-    """`rbac.create: false` leaves the operator without a role."""
-    kinds = {one["kind"] for one in chart.rights({"rbac": {"create": False}, "userRoles": {}})}
-    assert kinds == {"ServiceAccount", "ClusterRole"}
+    """`rbac.create: false` leaves operator and gateway without a role."""
+    found = chart.rights({"rbac": {"create": False}}, release="r")
+    assert {one["kind"] for one in found} == {"ServiceAccount", "ClusterRole"}
+    assert all(_for_users(found, one["metadata"]["name"]) for one in found if one["kind"] == "ClusterRole")
 
 
 ALL = ("datamarts", "openscaleinstances", "rootkeybindings")
 READ, WRITE = ("get", "list", "watch"), ("create", "delete", "deletecollection", "patch", "update")
+ADMIN = [
+    {"apiGroups": [GROUP], "resources": ["openscaleinstances"], "verbs": ["bind"]},
+    {
+        "apiGroups": ["rbac.authorization.k8s.io"],
+        "resources": ["clusterroles"],
+        "resourceNames": ["openscale-byok-credentials-reader"],
+        "verbs": ["bind"],
+    },
+]
 
 
 @pytest.mark.parametrize(
@@ -152,18 +228,34 @@ READ, WRITE = ("get", "list", "watch"), ("create", "delete", "deletecollection",
     ids=str,
 )
 def test_people_get_what_kubernetes_own_roles_say(roles, expected):
-    """view reads, edit writes data marts and no binding, admin writes all; nobody writes /status."""
+    """view reads, edit writes data marts and no binding, admin writes all and binds; nobody writes /status."""
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     found = {}
     for one in chart.rights({"userRoles": roles}):
         labels = [name for name in one["metadata"]["labels"] if name.startswith(prefix)]
         if not labels:
             continue
-        (rule,) = one["rules"]
+        rule, *more = one["rules"]
         assert rule["apiGroups"] == [GROUP]
+        assert more == (ADMIN if "admin" in labels[0] else [])
         found[labels[0].removeprefix(prefix)] = (tuple(rule["resources"]), tuple(rule["verbs"]))
         assert len(labels) == 1
     assert found == expected
+
+
+def test_owners_find_roles_to_bind_in_their_namespaces():
+    """Who may bind, and who may read credentials: by no other role, and to nobody until an owner binds it."""
+    found = {one["metadata"]["name"]: one for one in chart.rights({}) if one["kind"] == "ClusterRole"}
+    binder, reader = (found[f"openscale-byok-{name}"] for name in ("binder", "credentials-reader"))
+    for role in (binder, reader):
+        assert not [label for label in role["metadata"]["labels"] if "aggregate" in label]
+    assert binder["rules"] == [
+        {"apiGroups": [GROUP], "resources": ["openscaleinstances"], "verbs": ["bind", "get", "list", "watch"]},
+        {"apiGroups": [GROUP], "resources": ["rootkeybindings"], "verbs": sorted((*READ, *WRITE))},
+    ]
+    assert reader["rules"] == [{"apiGroups": [GROUP], "resources": ["datamartcredentials"], "verbs": ["get"]}]
+    granting = [name for name, role in found.items() if "datamartcredentials" in str(role["rules"])]
+    assert granting == ["openscale-byok-credentials-reader"]
 
 
 @pytest.mark.parametrize(
@@ -175,4 +267,5 @@ def test_no_wildcard_and_no_list_of_secrets(values):
         for rule in one.get("rules", []):
             assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
             if "secrets" in rule["resources"]:
-                assert not {"list", "watch", "update", "patch", "deletecollection"} & set(rule["verbs"])
+                assert not {"list", "watch", "update", "deletecollection"} & set(rule["verbs"])
+                assert "patch" not in rule["verbs"] or rule["resourceNames"] == ["openscale-byok-gateway-ca"]

@@ -9,7 +9,7 @@ import helm_python
 import pytest
 import yaml
 
-from openscale_byok.shell.settings import Settings
+from openscale_byok.shell.gateway.settings import GatewaySettings
 from stage import chart
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +17,9 @@ VALUES = yaml.safe_load((chart.CHART / "values.yaml").read_text())
 SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text())
 FOR_PARENTS = {"global", "enabled"}
 """Values that Helm hands to a chart that is a dependency: the schema lets them through, nothing uses them."""
+PEER = ("ipBlock", "namespaceSelector", "podSelector")
+WHOLE = ("resources", "affinity")
+"""Values that are one row of the README though their parts are known."""
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -26,7 +29,7 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         node = SCHEMA
         for part in f"{prefix}{name}".split("."):
             node = node["properties"][part]
-        if isinstance(value, dict) and "properties" in node and name not in ("resources", "affinity"):
+        if isinstance(value, dict) and "properties" in node and name not in WHOLE:
             found |= _leaves(value, f"{prefix}{name}.")
         else:
             found[prefix + name] = value
@@ -52,6 +55,19 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"secretAccess": {"namespaces": ["*"]}}, "/secretAccess/namespaces/0"),
     ({"trustedProfiles": True}, "/trustedProfiles"),
     ({"userRoles": {"editKinds": ["secrets"]}}, "/userRoles/editKinds/0"),
+    ({"userRoles": {"create": "no"}}, "/userRoles/create"),
+    ({"admissionPolicies": {"bind": False}}, "/admissionPolicies/bind"),
+    ({"admissionPolicies": {"status": {"restoreUsers": "velero"}}}, "/admissionPolicies/status/restoreUsers"),
+    ({"admissionPolicies": {"status": {"restoreUsers": ["a b"]}}}, "/admissionPolicies/status/restoreUsers/0"),
+    ({"gateway": {"replicas": 0}}, "/gateway/replicas"),
+    ({"gateway": {"tls": {"secret": "t"}}}, "'secret' not allowed"),
+    ({"gateway": {"authority": ""}}, "/gateway/authority"),
+    ({"gateway": {"names": ["a b"]}}, "/gateway/names/0"),
+    ({"gateway": {"audiences": []}}, "/gateway/audiences"),
+    ({"gateway": {"port": 0}}, "/gateway/port"),
+    ({"gateway": {"requestsPerSecond": 0}}, "/gateway/requestsPerSecond"),
+    ({"gateway": {"service": {"type": "ExternalName"}}}, "/gateway/service/type"),
+    ({"gateway": {"networkPolicy": {"from": [{}]}}}, "/gateway/networkPolicy/from/0"),
     ({"settings": {"globalKeySecret": ""}}, "/settings/globalKeySecret"),
     ({"settings": {"globalKeySecret": "a, b"}}, "/settings/globalKeySecret"),
     ({"settings": {"globalRootKey": "my-key"}}, "/settings/globalRootKey"),
@@ -99,6 +115,8 @@ def test_no_group_takes_what_it_does_not_know():
     look("", SCHEMA)
     assert free == [
         "global",
+        *(f"gateway.networkPolicy.{peers}[].{one}" for peers in ("from", "metricsFrom") for one in PEER),
+        "gateway.resources.claims[]",
         "extraEnv[].valueFrom",
         "resources.claims[]",
         "podSecurityContext",
@@ -109,11 +127,14 @@ def test_no_group_takes_what_it_does_not_know():
     ]
 
 
-def test_the_schema_has_the_bounds_of_the_operator():
-    """What the schema lets through the operator takes: the same bounds on each side."""
-    bounds = {"minimum", "maximum"}
-    settings = Settings.model_json_schema()["properties"]
-    for name, found in SCHEMA["properties"]["settings"]["properties"].items():
+def test_the_schema_has_the_bounds_of_operator_and_gateway():
+    """What the schema lets through they take: the same bounds on each side, but that a port is one."""
+    bounds = {"minimum", "maximum", "exclusiveMinimum"}
+    settings = GatewaySettings.model_json_schema()["properties"]
+    of_gateway = SCHEMA["properties"]["gateway"]["properties"]
+    numbers = {name: of_gateway[name] for name in ("requestsPerSecond", "burst")}
+    theirs = {f"gateway{name[0].upper()}{name[1:]}": found for name, found in numbers.items()}
+    for name, found in (SCHEMA["properties"]["settings"]["properties"] | theirs).items():
         snake = re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)
         of_operator = {key: value for key, value in settings[snake].items() if key in bounds}
         assert {key: value for key, value in found.items() if key in bounds} == of_operator, name
@@ -128,7 +149,7 @@ def test_schema_and_values_have_the_same_names():
         assert set(node["properties"]) - (set() if path else FOR_PARENTS) == set(values), path
         for name, value in values.items():
             below = node["properties"][name]
-            if isinstance(value, dict) and "properties" in below and name not in ("resources", "affinity"):
+            if isinstance(value, dict) and "properties" in below and name not in WHOLE:
                 names(below, value, f"{path}.{name}")
 
     names(SCHEMA, VALUES, "")
@@ -161,6 +182,10 @@ def test_the_notes_tell_the_next_two_commands():
     text = _notes({"secretAccess": {"namespaces": ["team-a"]}})
     assert "kubectl --namespace ns rollout status deployment/r-openscale-byok\n" in text
     assert "kubectl get openscale --all-namespaces\n" in text
+    assert "https://r-openscale-byok-gateway.ns.svc:8443\n" in text
+    assert "kubectl --namespace ns get configmap openscale-byok-gateway-ca" in text
+    assert "get configmap" not in _notes({"gateway": {"tls": {"secretName": "t"}}})
+    assert "gateway" not in _notes({"gateway": {"enabled": False}})
     assert "ns/openscale-byok-global-key" in text
     crn = (
         "crn:v1:bluemix:public:kms:us-south:a/"
@@ -177,6 +202,8 @@ def test_the_notes_tell_the_next_two_commands():
         ({}, "may read the Secrets of no namespace"),
         ({"secretAccess": {"clusterWide": True}}, "may get and delete any Secret"),
         ({"crds": {"keep": False}}, "crds.keep is off"),
+        ({"admissionPolicies": {"bind": {"enabled": False}}}, "may write RootKeyBindings decides"),
+        ({"admissionPolicies": {"status": {"enabled": False}}}, "may write a status puts former passwords back"),
         ({"trustedProfiles": {"enabled": True}}, "tokens of every ServiceAccount"),
         ({"settings": {"iamUrl": "http://iam.example.com"}}, "in the clear"),
         ({"settings": {"keyProtectUrl": "http://kp.example.com"}}, "in the clear"),

@@ -23,7 +23,9 @@ from openscale_byok.resources import (
     RootKeyBinding,
     schema,
 )
+from stage.api import AS_RESTORER
 
+STATUS = ("--subresource=status", *AS_RESTORER)
 GUID = "00000000-1111-2222-3333-444444444444"
 INSTANCE_CRN = f"crn:v1:bluemix:public:kms:us-south:a/0123456789abcdef0123456789abcdef:{GUID}::"
 CRN = INSTANCE_CRN[:-1] + "key:66666666-7777-8888-9999-aaaaaaaaaaaa"
@@ -160,7 +162,7 @@ def filled(here: Here) -> Here:
     """The same, once every object has a full status."""
     for kind, status in STATUSES.items():
         patch = json.dumps({"status": status})
-        here.kubectl("patch", kind, "prod", "--subresource=status", "--type=merge", "-p", patch, check=True)
+        here.kubectl("patch", kind, "prod", *STATUS, "--type=merge", "-p", patch, check=True)
     return here
 
 
@@ -440,14 +442,14 @@ KEYS = "status.properties.dataKeys"
 )
 def test_an_active_data_key_may_not_vanish(filled, status):
     """No write that would lose the Active data key is taken, from a null status to another key in its place."""
-    refused(filled.patch("osi", {"status": status}, "--subresource=status"), KEYS, VANISHED)
+    refused(filled.patch("osi", {"status": status}, *STATUS), KEYS, VANISHED)
 
 
 def test_a_replaced_status_may_not_lose_it_either(filled):
     """A whole-object replace of the status without the properties, as a restore might send, is refused too."""
     stored = filled.get("osi")
     stored["status"] = {"observedGeneration": 1}
-    done = filled.kubectl("replace", "--subresource=status", "--dry-run=server", "-f-", given=stored)
+    done = filled.kubectl("replace", *STATUS, "--dry-run=server", "-f-", given=stored)
     refused(done, KEYS, VANISHED)
 
 
@@ -463,7 +465,7 @@ def test_a_replaced_status_may_not_lose_it_either(filled):
 )
 def test_what_the_protocol_does_is_accepted(filled, keys):
     """Active turns Retiring, a Retiring key goes, a key is rewrapped: each in one write."""
-    found = accepted(filled.patch("osi", {"status": {"properties": {"dataKeys": keys}}}, "--subresource=status"))
+    found = accepted(filled.patch("osi", {"status": {"properties": {"dataKeys": keys}}}, *STATUS))
     assert found["status"]["properties"]["dataKeys"] == keys
 
 
@@ -488,7 +490,7 @@ def test_what_the_protocol_does_is_accepted(filled, keys):
 def test_data_keys_out_of_bounds(filled, keys, field, message):
     """Two Active data keys, one recorded twice, too many, or one of another shape are refused."""
     refused(
-        filled.patch("osi", {"status": {"properties": {"dataKeys": keys}}}, "--subresource=status"),
+        filled.patch("osi", {"status": {"properties": {"dataKeys": keys}}}, *STATUS),
         field,
         message,
     )
@@ -512,7 +514,7 @@ def test_data_keys_out_of_bounds(filled, keys, field, message):
 )  # fmt: skip
 def test_a_status_out_of_bounds(filled, kind, status, field, message):
     """What is written to a status is bounded as what is written to a spec."""
-    refused(filled.patch(kind, {"status": status}, "--subresource=status"), field, message)
+    refused(filled.patch(kind, {"status": status}, *STATUS), field, message)
 
 
 def test_a_spec_write_leaves_the_status(filled):
@@ -527,7 +529,7 @@ def test_an_old_resource_version_is_refused(filled):
     """A merge patch with the resourceVersion of an earlier read is a compare-and-swap: it fails, and writes nothing."""
     before = filled.get("osi")
     stale = {"metadata": {"resourceVersion": "1"}, "status": {"protection": "None"}}
-    done = filled.patch("osi", stale, "--subresource=status")
+    done = filled.patch("osi", stale, *STATUS)
     assert "the object has been modified" in done.stderr
     assert filled.get("osi") == before
 

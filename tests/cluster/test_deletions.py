@@ -224,8 +224,9 @@ def test_what_is_deleted_while_the_operator_is_uninstalled_waits_for_it(lonely: 
     """Its rights and its process gone: objects with our finalizer wait; installed again, it lets them go."""
     scene = lonely.scene
     assert scene.operator.stop() == 0
-    rights = manifests.as_text(chart.rights({"secretAccess": {"clusterWide": True}}, namespace=NAMESPACE))
-    scene.kubectl("delete", "-n", NAMESPACE, "-f", "-", given=rights)
+    values = {"secretAccess": {"clusterWide": True}}
+    installed = chart.rights(values, namespace=NAMESPACE) + chart.policies(values, namespace=NAMESPACE)
+    scene.kubectl("delete", "-n", NAMESPACE, "-f", "-", given=manifests.as_text(installed))
     objects = {"RootKeyBinding": "a", "OpenScaleInstance": "prod", "DataMart": "one"}
     for kind, name in objects.items():
         lonely.delete(kind, name)

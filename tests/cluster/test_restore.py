@@ -17,7 +17,7 @@ import yaml
 
 from openscale_byok.resources import KINDS
 from stage import manifests
-from stage.scene import GLOBAL_KEY_SECRET, NAMESPACE, ROOT, Scene, raise_scene
+from stage.scene import GLOBAL_KEY_SECRET, NAMESPACE, ROOT, Scene, policies, raise_scene
 from stage.team import Team, Vault
 
 Object = dict[str, Any]
@@ -180,7 +180,10 @@ def there(scene: Scene, vault: Vault, backup: Backup, tmp_path_factory: pytest.T
     """Another cluster with the same Key Protect, and the global key from its own backup."""
     settings = {"KEY_POLL_SECONDS": "0.25", "SOURCE_REFRESH_SECONDS": "1"}
     folder = tmp_path_factory.mktemp("t")
-    with raise_scene(folder=folder, postgres=False, settings=settings, emulator=scene.emulator) as raised:
+    values = {"admissionPolicies": policies("system:serviceaccount:default:restorer")}
+    with raise_scene(
+        folder=folder, postgres=False, settings=settings, values=values, emulator=scene.emulator
+    ) as raised:
         raised.operator.stop()
         raised.api.delete("Secret", NAMESPACE, GLOBAL_KEY_SECRET)
         copied = scene.api.get("Secret", NAMESPACE, GLOBAL_KEY_SECRET)
@@ -198,7 +201,7 @@ def there(scene: Scene, vault: Vault, backup: Backup, tmp_path_factory: pytest.T
 
 
 def restorer(scene: Scene, folder: Path) -> str:
-    """A kubeconfig with the rights of the page's own ClusterRole."""
+    """A kubeconfig with the rights of the page's own ClusterRole, of a user whom the policy on statuses names."""
     scene.apply(RESTORE_ROLE)
     name = RESTORE_ROLE["metadata"]["name"]
     scene.kubectl("create", "serviceaccount", "restorer", "-n", "default")

@@ -22,7 +22,9 @@ from stage.team import Team
 KINDS = ("datamarts", "openscaleinstances", "rootkeybindings")
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 SECRET = "openscale-byok-global-key"
-NO_USER_ROLES = dict.fromkeys(("aggregateToView", "aggregateToEdit", "aggregateToAdmin"), False)
+AUTHORITY = "openscale-byok-gateway-ca"
+NO_USER_ROLES = dict.fromkeys(("aggregateToView", "aggregateToEdit", "aggregateToAdmin", "create"), False)
+ONLY_OPERATOR = {"userRoles": NO_USER_ROLES, "gateway": {"enabled": False}}
 
 Question = tuple[str, str, str, str, str]
 """Verb, group, resource (with its subresource), namespace ('': all of them), name ('': any)."""
@@ -43,8 +45,13 @@ class Place:
         return f"system:serviceaccount:{self.own}:{self.account}"
 
     @property
+    def gateway(self) -> str:
+        """The gateway, as the API server knows it."""
+        return f"{self.user}-gateway"
+
+    @property
     def account(self) -> str:
-        """Its ServiceAccount."""
+        """The operator's ServiceAccount."""
         return f"{self.own}-openscale-byok"
 
     def values(self, *, trusted_profiles: bool = True) -> dict[str, object]:
@@ -88,22 +95,35 @@ def review(cluster: Cluster, user: str, questions: list[Question]) -> set[Questi
     return {question for question, answer in zip(questions, answers, strict=True) if answer == "true"}
 
 
-def test_the_operator_may_do_this_and_nothing_else(place):
-    """Every verb on every resource that could matter, in each namespace and in all: allowed is only what is listed."""
+def questions(place: Place) -> list[Question]:
+    """Every verb on every resource that could matter, in each namespace and in all."""
     resources = [(GROUP, kind + sub) for kind in KINDS for sub in ("", "/status", "/finalizers")]
     resources += [("events.k8s.io", "events"), ("", "events"), ("", "secrets"), ("", "configmaps"), ("", "namespaces")]
     resources += [("", "serviceaccounts"), ("rbac.authorization.k8s.io", "rolebindings")]
     resources += [("apiextensions.k8s.io", "customresourcedefinitions"), ("coordination.k8s.io", "leases")]
+    resources += [(GROUP, "datamartcredentials"), ("authentication.k8s.io", "tokenreviews")]
+    resources += [("authorization.k8s.io", "subjectaccessreviews")]
     namespaces = ("", place.own, place.granting, place.other)
-    questions = [
+    asked = [
         (verb, group, resource, namespace, "")
-        for (group, resource), verb, namespace in product(resources, VERBS, namespaces)
+        for (group, resource), verb, namespace in product(resources, (*VERBS, "bind"), namespaces)
     ]
-    named = [
+    names = {
+        "secrets": (SECRET, AUTHORITY, "any"),
+        "configmaps": (AUTHORITY, "any"),
+        "serviceaccounts/token": ("kp", "any"),
+    }
+    asked += [
         (verb, "", resource, namespace, name)
-        for resource, names in (("secrets", (SECRET, "any")), ("serviceaccounts/token", ("kp", "any")))
-        for verb, namespace, name in product(VERBS, namespaces[1:], names)
+        for resource in names
+        for verb, namespace, name in product(VERBS, namespaces[1:], names[resource])
     ]
+    return asked
+
+
+def test_the_operator_may_do_this_and_nothing_else(place):
+    """Of all that could matter it is allowed what is listed here: its own kinds, and Secrets where that is granted."""
+    namespaces = ("", place.own, place.granting, place.other)
     everywhere = {
         "openscaleinstances": ("get", "list", "watch", "patch"),
         "rootkeybindings": ("list", "watch", "patch"),
@@ -113,13 +133,41 @@ def test_the_operator_may_do_this_and_nothing_else(place):
     for kind, namespace in product(KINDS, namespaces):
         expected |= {(verb, GROUP, kind, namespace, "") for verb in everywhere[kind]}
         expected |= {("patch", GROUP, f"{kind}/status", namespace, "")}
-    expected |= {("create", "", "secrets", place.own, "")}
-    expected |= {("create", "", "secrets", place.own, name) for name in (SECRET, "any")}
+    secrets = ("", SECRET, AUTHORITY, "any")
+    expected |= {("create", "", "secrets", place.own, name) for name in secrets}
     expected |= {("get", "", "secrets", place.own, SECRET)}
-    expected |= {(verb, "", "secrets", place.granting, "") for verb in ("get", "delete")}
-    expected |= {(verb, "", "secrets", place.granting, name) for verb in ("get", "delete") for name in (SECRET, "any")}
+    expected |= {(verb, "", "secrets", place.granting, name) for verb in ("get", "delete") for name in secrets}
     expected |= {("create", "", "serviceaccounts/token", place.granting, "kp")}
-    assert review(place.cluster, place.user, questions + named) == expected
+    assert review(place.cluster, place.user, questions(place)) == expected
+
+
+def test_the_gateway_may_do_this_and_nothing_else(place):
+    """The same for the gateway: its rights are other ones, and it deletes no Secret and lists none."""
+    namespaces = ("", place.own, place.granting, place.other)
+    everywhere = {
+        "openscaleinstances": ("bind", "get", "list", "watch"),
+        "rootkeybindings": ("create", "delete", "get", "list", "watch"),
+        "datamarts": ("create", "delete", "get", "list", "patch", "update", "watch"),
+        "datamarts/status": ("patch",),
+    }
+    expected: set[Question] = set()
+    for kind, namespace in product(everywhere, namespaces):
+        expected |= {(verb, GROUP, kind, namespace, "") for verb in everywhere[kind]}
+    for group, resource in (
+        ("authentication.k8s.io", "tokenreviews"),
+        ("authorization.k8s.io", "subjectaccessreviews"),
+    ):
+        expected |= {("create", group, resource, namespace, "") for namespace in namespaces}
+    secrets = ("", SECRET, AUTHORITY, "any")
+    expected |= {("create", "", "secrets", place.own, name) for name in secrets}
+    expected |= {("create", "", "configmaps", place.own, name) for name in ("", AUTHORITY, "any")}
+    expected |= {
+        (verb, "", kind, place.own, AUTHORITY) for kind in ("secrets", "configmaps") for verb in ("get", "patch")
+    }
+    expected |= {("get", "", "secrets", place.own, SECRET)}
+    expected |= {("get", "", "secrets", place.granting, name) for name in secrets}
+    expected |= {("create", "", "serviceaccounts/token", place.granting, "kp")}
+    assert review(place.cluster, place.gateway, questions(place)) == expected
 
 
 @pytest.mark.parametrize(
@@ -168,13 +216,13 @@ def test_an_owner_grants_a_namespace_with_the_readmes_commands(place):
         given = {"team-a": place.other, "--serviceaccount=openscale-byok:openscale-byok": ""}
         words = [given.get(word, word) or f"--serviceaccount={place.own}:{place.account}" for word in command]
         place.cluster.kubectl(*words)
-    questions: list[Question] = [(verb, "", "secrets", place.other, "") for verb in VERBS]
-    assert {question[0] for question in review(place.cluster, place.user, questions)} == {"get", "delete"}
+    asked: list[Question] = [(verb, "", "secrets", place.other, "") for verb in VERBS]
+    assert {question[0] for question in review(place.cluster, place.user, asked)} == {"get", "delete"}
 
 
 @pytest.mark.parametrize(("role", "written"), [("view", ()), ("edit", ("datamarts",)), ("admin", KINDS)])
 def test_people_have_what_kubernetes_own_roles_say(place, role, written):
-    """Someone with `edit` writes data marts and only reads bindings; `view` reads; `admin` writes; none a status."""
+    """`edit` writes data marts, `view` reads, `admin` writes and binds; none writes a status or reads a password."""
     if not place.cluster.has_controller_manager:
         pytest.skip("no controller-manager here: it is what puts aggregated roles together")
     user = f"{role}-of-{place.other}"
@@ -182,14 +230,18 @@ def test_people_have_what_kubernetes_own_roles_say(place, role, written):
         "create", "rolebinding", role, f"--clusterrole={role}", f"--user={user}", f"--namespace={place.other}"
     )
     resources = [kind + sub for kind in KINDS for sub in ("", "/status")]
-    questions: list[Question] = [(verb, GROUP, one, place.other, "") for one in resources for verb in VERBS]
+    resources.append("datamartcredentials")
+    asked: list[Question] = [(verb, GROUP, one, place.other, "") for one in resources for verb in VERBS]
+    bind: Question = ("bind", GROUP, "openscaleinstances", place.other, "")
     reads = {"get", "list", "watch"}
-    expected = {question for question in questions if question[2] in KINDS and question[0] in reads}
-    expected |= {question for question in questions if question[2] in written and question[0] not in reads}
+    expected = {question for question in asked if question[2] in KINDS and question[0] in reads}
+    expected |= {question for question in asked if question[2] in written and question[0] not in reads}
+    expected |= {bind} if role == "admin" else set()
+    asked.append(bind)
     deadline = time.monotonic() + 30
-    held = review(place.cluster, user, questions)
+    held = review(place.cluster, user, asked)
     while held != expected and time.monotonic() < deadline:  # a controller puts the rules together
-        held = review(place.cluster, user, questions)
+        held = review(place.cluster, user, asked)
     assert held == expected
 
 
@@ -213,7 +265,7 @@ def test_the_operator_uses_every_right_and_no_other(team: Team):
     used = {(one.verb, one.group, "/".join(filter(None, (one.resource, one.subresource)))) for one in asked}
     granted = {
         (verb, group, resource)
-        for role in chart.rights({"secretAccess": {"clusterWide": True}, "userRoles": NO_USER_ROLES})
+        for role in chart.rights({"secretAccess": {"clusterWide": True}} | ONLY_OPERATOR)
         for rule in role.get("rules", ())
         for verb, group, resource in product(rule["verbs"], rule["apiGroups"], rule["resources"])
     }

@@ -14,20 +14,48 @@
 {{- end -}}
 {{- end -}}
 
-{{- define "openscale-byok.selector" -}}
-app.kubernetes.io/name: {{ include "openscale-byok.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: operator
+{{- define "openscale-byok.gateway" -}}
+{{- printf "%s-gateway" (include "openscale-byok.fullname" .) -}}
+{{- end -}}
+
+{{- /* ClusterRoles that owners bind in their namespaces. */ -}}
+{{- define "openscale-byok.binder" -}}
+{{- printf "%s-binder" (include "openscale-byok.fullname" .) -}}
+{{- end -}}
+
+{{- define "openscale-byok.credentialsReader" -}}
+{{- printf "%s-credentials-reader" (include "openscale-byok.fullname" .) -}}
+{{- end -}}
+
+{{- define "openscale-byok.gatewayUser" -}}
+{{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "openscale-byok.gatewayServiceAccount" .) -}}
+{{- end -}}
+
+{{- define "openscale-byok.operatorUser" -}}
+{{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "openscale-byok.serviceAccount" .) -}}
+{{- end -}}
+
+{{- /* Of a component: (dict "root" $ "component" "operator"). */ -}}
+{{- define "openscale-byok.selectorOf" -}}
+app.kubernetes.io/name: {{ include "openscale-byok.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "openscale-byok.labelsOf" -}}
+{{ include "openscale-byok.selectorOf" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: openscale-byok
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
 {{- define "openscale-byok.labels" -}}
-app.kubernetes.io/name: {{ include "openscale-byok.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/component: operator
-app.kubernetes.io/part-of: openscale-byok
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- include "openscale-byok.labelsOf" (dict "root" . "component" "operator") -}}
+{{- end -}}
+
+{{- define "openscale-byok.gatewayLabels" -}}
+{{- include "openscale-byok.labelsOf" (dict "root" . "component" "gateway") -}}
 {{- end -}}
 
 {{- define "openscale-byok.serviceAccount" -}}
@@ -38,33 +66,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{- /* Another than the operator's: the gateway's rights are smaller, and the policies tell the two apart. */ -}}
+{{- define "openscale-byok.gatewayServiceAccount" -}}
+{{- $own := ternary (include "openscale-byok.gateway" .) "default" .Values.gateway.serviceAccount.create -}}
+{{- $name := .Values.gateway.serviceAccount.name | default $own -}}
+{{- if eq $name (include "openscale-byok.serviceAccount" .) -}}
+{{- fail (printf "gateway.serviceAccount.name: %s is the operator's; the gateway needs an account of its own" $name) -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
 {{- define "openscale-byok.image" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
-{{- end -}}
-
-{{- /* Who the rights are for. */ -}}
-{{- define "openscale-byok.subjects" -}}
-subjects:
-  - kind: ServiceAccount
-    name: {{ include "openscale-byok.serviceAccount" . }}
-    namespace: {{ .Release.Namespace }}
-{{- end -}}
-
-{{- /* What a namespace grants: get, to seal and to authenticate; delete, for what is handed over. */ -}}
-{{- define "openscale-byok.secretRules" -}}
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [delete, get]
-{{- if .Values.trustedProfiles.enabled }}
-- apiGroups: [""]
-  resources: [serviceaccounts/token]
-  {{- with .Values.trustedProfiles.serviceAccounts }}
-  resourceNames: {{ toJson . }}
-  {{- end }}
-  verbs: [create]
-{{- end }}
 {{- end -}}

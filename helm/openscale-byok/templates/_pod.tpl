@@ -1,0 +1,141 @@
+{{- /* The settings that operator and gateway share, as a list of variables. */ -}}
+{{- define "openscale-byok.settings" -}}
+{{- toYaml (list
+  (dict "name" "OPENSCALE_BYOK_GLOBAL_KEY_SECRET" "value" .Values.settings.globalKeySecret)
+  (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY" "value" .Values.settings.globalRootKey)
+  (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_FORMER" "value" .Values.settings.globalRootKeyFormer)
+  (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_SECRET" "value" .Values.settings.globalRootKeySecret)
+  (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_ENDPOINT" "value" .Values.settings.globalRootKeyEndpoint)
+  (dict "name" "OPENSCALE_BYOK_IAM_URL" "value" .Values.settings.iamUrl)
+  (dict "name" "OPENSCALE_BYOK_KEY_PROTECT_URL" "value" .Values.settings.keyProtectUrl)
+  (dict "name" "OPENSCALE_BYOK_ALLOWED_ENDPOINTS" "value" (toJson .Values.settings.allowedEndpoints))
+  (dict "name" "OPENSCALE_BYOK_ALLOWED_ROOT_KEYS" "value" (toJson .Values.settings.allowedRootKeys))
+  (dict "name" "OPENSCALE_BYOK_TRUSTED_PROFILES" "value" (toString .Values.trustedProfiles.enabled))
+  (dict "name" "OPENSCALE_BYOK_KEY_POLL_SECONDS" "value" (toString .Values.settings.keyPollSeconds))
+  (dict "name" "OPENSCALE_BYOK_SOURCE_REFRESH_SECONDS" "value" (toString .Values.settings.sourceRefreshSeconds))
+  (dict "name" "OPENSCALE_BYOK_WRITES_IN_FLIGHT" "value" (toString .Values.settings.writesInFlight))
+  (dict "name" "OPENSCALE_BYOK_INSTANCES_AT_ONCE" "value" (toString .Values.settings.instancesAtOnce))
+  (dict "name" "OPENSCALE_BYOK_AUDIT_FILE" "value" .Values.settings.auditFile)
+  (dict "name" "OPENSCALE_BYOK_AUDIT_CHAIN" "value" (toString .Values.settings.auditChain))
+  (dict "name" "OPENSCALE_BYOK_LOG_LEVEL" "value" .Values.settings.logLevel)
+) -}}
+{{- end -}}
+
+{{- /* The pod of a component:
+       (dict "root" $ "component" "operator" "account" … "args" (list …) "env" (list of variables) "resources" (dict …)
+             "container" (text: more fields of the container) "pod" (text: more fields of the pod)
+             "certificate" (the Secret of a serving certificate, or "")). */ -}}
+{{- define "openscale-byok.pod" -}}
+{{- $values := .root.Values -}}
+{{- $taken := list "OPENSCALE_BYOK_NAMESPACE" }}
+{{- range concat .env $values.extraEnv }}
+{{- if has .name $taken }}
+{{- fail (printf "extraEnv: %s is set already; each variable may be there once" .name) }}
+{{- end }}
+{{- $taken = append $taken .name }}
+{{- end -}}
+metadata:
+  labels:
+    {{- merge (include "openscale-byok.labelsOf" . | fromYaml) $values.podLabels | toYaml | nindent 4 }}
+  {{- with $values.podAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ .account }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: 20
+  {{- with $values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  securityContext:
+    {{- toYaml $values.podSecurityContext | nindent 4 }}
+  containers:
+    - name: {{ .component }}
+      image: {{ include "openscale-byok.image" .root | quote }}
+      imagePullPolicy: {{ $values.image.pullPolicy }}
+      args: {{ toJson .args }}
+      env:
+        - name: OPENSCALE_BYOK_NAMESPACE
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.namespace
+        {{- range .env }}
+        - name: {{ .name }}
+          value: {{ .value | quote }}
+        {{- end }}
+        {{- with $values.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- with .container }}
+      {{- . | nindent 6 }}
+      {{- end }}
+      resources:
+        {{- toYaml .resources | nindent 8 }}
+      securityContext:
+        {{- toYaml $values.securityContext | nindent 8 }}
+      volumeMounts:
+        - name: kube-api-access
+          mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+          readOnly: true
+        - name: tmp
+          mountPath: /tmp
+        {{- if .certificate }}
+        - name: certificate
+          mountPath: {{ include "openscale-byok.certificateFolder" . }}
+          readOnly: true
+        {{- end }}
+  volumes:
+    # What automountServiceAccountToken would give to every container, also to those that others inject.
+    - name: kube-api-access
+      projected:
+        defaultMode: 0444
+        sources:
+          - serviceAccountToken:
+              path: token
+              expirationSeconds: 3607
+          - configMap:
+              name: kube-root-ca.crt
+              items:
+                - key: ca.crt
+                  path: ca.crt
+          - downwardAPI:
+              items:
+                - path: namespace
+                  fieldRef:
+                    fieldPath: metadata.namespace
+    - name: tmp
+      emptyDir:
+        medium: Memory
+        sizeLimit: 16Mi
+    {{- with .certificate }}
+    - name: certificate
+      secret:
+        secretName: {{ . }}
+        defaultMode: 0444 # the user of the image, or of OpenShift, is not known here
+    {{- end }}
+  {{- with $values.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .pod }}
+  {{- . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "openscale-byok.certificateFolder" -}}
+/etc/openscale-byok/certificate
+{{- end -}}

@@ -1,0 +1,119 @@
+"""The gateway's Deployment, Service, disruption budget and network policy."""
+
+from typing import Any
+
+import pytest
+
+from stage import chart
+
+SELECTOR = {
+    "app.kubernetes.io/name": "openscale-byok",
+    "app.kubernetes.io/instance": "openscale-byok",
+    "app.kubernetes.io/component": "gateway",
+}
+
+
+def of_gateway(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Its objects in the release's namespace, by kind."""
+    return {
+        one["kind"]: one
+        for one in chart.render(values)
+        if one["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway" and one["metadata"].get("namespace")
+    }
+
+
+def container(values: dict[str, Any]) -> dict[str, Any]:
+    """Its one container."""
+    (found,) = of_gateway(values)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def test_it_goes_away_as_a_whole():
+    """`gateway.enabled: false` leaves nothing that is labelled as its."""
+    labels = [one["metadata"]["labels"] for one in chart.render({"gateway": {"enabled": False}})]
+    assert "gateway" not in {found["app.kubernetes.io/component"] for found in labels}
+
+
+def test_it_is_never_fewer_than_wanted():
+    """Two replicas, apart from each other where that is possible; an update brings a new one before an old one goes."""
+    spec = of_gateway({})["Deployment"]["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    spread = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert [one["topologyKey"] for one in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    for one in spread:
+        assert (one["whenUnsatisfiable"], one["labelSelector"]["matchLabels"]) == ("ScheduleAnyway", SELECTOR)
+
+
+def test_a_drain_takes_one_at_a_time():
+    """A disruption budget where there are several; one alone must not stop a node from being drained."""
+    budget = of_gateway({})["PodDisruptionBudget"]["spec"]
+    assert budget == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": SELECTOR},
+    }
+    assert "PodDisruptionBudget" not in of_gateway({"gateway": {"replicas": 1}})
+
+
+def test_it_is_asked_on_the_other_port_how_it_is():
+    """Each probe asks /livez or /readyz on the health port, which is not in the Service."""
+    found = container({"gateway": {"port": 9443, "healthPort": 9081}})
+    assert found["args"] == ["gateway"]
+    ports = {port["name"]: port["containerPort"] for port in found["ports"]}
+    assert ports == {"https": 9443, "health": 9081}
+    paths = {name: found[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+    assert paths == {
+        name: {"path": path, "port": "health"}
+        for name, path in (("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz"))
+    }
+    (port,) = of_gateway({"gateway": {"port": 9443}})["Service"]["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (8443, "https")
+
+
+def test_it_ends_only_when_nobody_asks_it_any_more():
+    """The kubelet waits before it ends the container, and less long than the pod's grace period."""
+    pod = of_gateway({})["Deployment"]["spec"]["template"]["spec"]
+    assert container({})["lifecycle"]["preStop"]["sleep"]["seconds"] < pod["terminationGracePeriodSeconds"]
+
+
+def test_the_service_finds_it():
+    """The Service selects the gateway's pods and not the operator's, under the name that the certificate has."""
+    service = of_gateway({})["Service"]
+    assert service["spec"]["selector"] == SELECTOR
+    (names,) = (one["value"] for one in container({})["env"] if one["name"] == "OPENSCALE_BYOK_GATEWAY_NAMES")
+    assert f'"{service["metadata"]["name"]}.openscale-byok.svc"' in names
+
+
+def test_a_certificate_from_elsewhere_is_read_from_files():
+    """The Secret is mounted whole, so that the kubelet renews it, where the settings say that it is."""
+    pod = of_gateway({"gateway": {"tls": {"secretName": "t"}}})["Deployment"]["spec"]["template"]["spec"]
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "certificate"]
+    assert volume["secret"] == {"secretName": "t", "defaultMode": 0o444}
+    (found,) = pod["containers"]
+    (mount,) = [one for one in found["volumeMounts"] if one["name"] == "certificate"]
+    assert "subPath" not in mount
+    assert mount["readOnly"] is True
+    given = {one["name"]: one.get("value") for one in found["env"]}
+    assert given["OPENSCALE_BYOK_GATEWAY_CERTIFICATE"] == f"{mount['mountPath']}/tls.crt"
+    assert given["OPENSCALE_BYOK_GATEWAY_PRIVATE_KEY"] == f"{mount['mountPath']}/tls.key"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, [{"ports": [{"port": "https", "protocol": "TCP"}]}]),
+        (
+            {"from": [{"namespaceSelector": {}}], "metricsFrom": [{"podSelector": {}}]},
+            [
+                {"ports": [{"port": "https", "protocol": "TCP"}], "from": [{"namespaceSelector": {}}]},
+                {"ports": [{"port": "health", "protocol": "TCP"}], "from": [{"podSelector": {}}]},
+            ],
+        ),
+    ],
+)
+def test_a_network_policy_on_demand(values, expected):
+    """Off by default; on, the API is for the peers that are named or for all, metrics for the named ones only."""
+    assert "NetworkPolicy" not in of_gateway({})
+    spec = of_gateway({"gateway": {"networkPolicy": {"enabled": True} | values}})["NetworkPolicy"]["spec"]
+    assert spec == {"podSelector": {"matchLabels": SELECTOR}, "policyTypes": ["Ingress"], "ingress": expected}
