@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from openscale_byok.shell.gateway.connections import Limits
 from stage import chart
 
 SELECTOR = {
@@ -71,10 +72,10 @@ def test_it_is_asked_on_the_other_port_how_it_is():
     assert (port["port"], port["targetPort"]) == (8443, "https")
 
 
-def test_it_ends_only_when_nobody_asks_it_any_more():
-    """The kubelet waits before it ends the container, and less long than the pod's grace period."""
-    pod = of_gateway({})["Deployment"]["spec"]["template"]["spec"]
-    assert container({})["lifecycle"]["preStop"]["sleep"]["seconds"] < pod["terminationGracePeriodSeconds"]
+def test_it_has_time_to_end_what_is_under_way():
+    """The kubelet kills it later than it would take at worst: nobody is sent here, requests end, or are cancelled."""
+    limits, pod = Limits(), of_gateway({})["Deployment"]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > limits.announce + 2 * limits.drain
 
 
 def test_the_service_finds_it():

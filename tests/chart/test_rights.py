@@ -37,7 +37,7 @@ GATEWAY: set[Right] = {
     *((CLUSTER, GROUP, "openscaleinstances", verb, "") for verb in ("bind", "get", "list", "watch")),
     *((CLUSTER, GROUP, "rootkeybindings", verb, "") for verb in ("create", "delete", "get", "list", "watch")),
     *((CLUSTER, GROUP, "datamarts", verb, "") for verb in ("create", "delete", "get", "list")),
-    *((CLUSTER, GROUP, "datamarts", verb, "") for verb in ("patch", "update", "watch")),
+    *((CLUSTER, GROUP, "datamarts", verb, "") for verb in ("patch", "watch")),
     (CLUSTER, GROUP, "datamarts/status", "patch", ""),
     (CLUSTER, "authentication.k8s.io", "tokenreviews", "create", ""),
     (CLUSTER, "authorization.k8s.io", "subjectaccessreviews", "create", ""),

@@ -227,7 +227,7 @@ def test_who_may_write_a_status(bound: Team) -> None:
 
 
 def test_the_gateway_with_the_charts_rights_writes_the_status_of_data_marts(bound: Team) -> None:
-    """Its token is its ServiceAccount's: of data marts it writes the status; of the others it has not even the right."""
+    """Its token is its ServiceAccount's: it writes the status of data marts, and has no right to another."""
     words = (
         "auth",
         "whoami",

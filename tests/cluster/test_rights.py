@@ -147,7 +147,7 @@ def test_the_gateway_may_do_this_and_nothing_else(place):
     everywhere = {
         "openscaleinstances": ("bind", "get", "list", "watch"),
         "rootkeybindings": ("create", "delete", "get", "list", "watch"),
-        "datamarts": ("create", "delete", "get", "list", "patch", "update", "watch"),
+        "datamarts": ("create", "delete", "get", "list", "patch", "watch"),
         "datamarts/status": ("patch",),
     }
     expected: set[Question] = set()

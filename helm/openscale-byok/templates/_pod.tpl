@@ -23,7 +23,7 @@
 
 {{- /* The pod of a component:
        (dict "root" $ "component" "operator" "account" … "args" (list …) "env" (list of variables) "resources" (dict …)
-             "container" (text: more fields of the container) "pod" (text: more fields of the pod)
+             "grace" (seconds to end what is under way) "container" (text: more fields of the container) "pod" (text: more fields of the pod)
              "certificate" (the Secret of a serving certificate, or "")). */ -}}
 {{- define "openscale-byok.pod" -}}
 {{- $values := .root.Values -}}
@@ -45,7 +45,7 @@ spec:
   serviceAccountName: {{ .account }}
   automountServiceAccountToken: false
   enableServiceLinks: false
-  terminationGracePeriodSeconds: 20
+  terminationGracePeriodSeconds: {{ .grace }}
   {{- with $values.imagePullSecrets }}
   imagePullSecrets:
     {{- toYaml . | nindent 4 }}
