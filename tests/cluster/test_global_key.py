@@ -86,6 +86,10 @@ class Owner:
         """The version that wraps."""
         return self.versions()[CURRENT].decode()
 
+    def said_free(self) -> list[str]:
+        """The versions that the operator's log says nothing names any more."""
+        return [line["version"] for line in self.operator.lines() if line.get("event") == "former version free"]
+
     def delete(self) -> None:
         """Delete the Secret."""
         self.team.scene.api.delete("Secret", NAMESPACE, GLOBAL_KEY_SECRET)
@@ -191,7 +195,7 @@ def test_two_first_starts_at_once_make_one_key(owner: Owner, team: Team) -> None
 
 
 def test_rotated_while_data_marts_exist(owner: Owner, team: Team) -> None:
-    """Everything is re-encrypted under a new data key; then the former version goes, and all opens."""
+    """Everything is re-encrypted under a new data key, said once; then the former version goes, and all opens."""
     former = populated(team, owner)
     owner.operator.stop()
     owner.run("rotate")
@@ -201,6 +205,8 @@ def test_rotated_while_data_marts_exist(owner: Owner, team: Team) -> None:
     under(team, owner.current)
     team.until_ready("one", "two", "kept")
     team.prove("global")
+    team.until(owner.said_free, "the log says that the former version is free")
+    assert owner.said_free() == [former[:8]]
     assert f"may go: openscale-byok global-key remove {former[:8]}" in owner.run("verify")
     owner.run("remove", former[:8])
     assert set(owner.versions()) == {CURRENT, owner.current}
@@ -208,11 +214,12 @@ def test_rotated_while_data_marts_exist(owner: Owner, team: Team) -> None:
     team.until_settled()
     team.until_ready("one", "two", "kept")
     team.prove("global")
+    assert owner.said_free() == [former[:8]], "said once, and of no other version"
 
 
 def test_rotated_under_the_running_operator(owner: Owner, team: Team) -> None:
     """It learns of the new version by itself; what is under a customer's key is not touched."""
-    populated(team, owner)
+    former = populated(team, owner)
     before = team.get("OpenScaleInstance", "customers")
     owner.run("rotate")
     under(team, owner.current)
@@ -222,6 +229,7 @@ def test_rotated_under_the_running_operator(owner: Owner, team: Team) -> None:
     assert team.get("OpenScaleInstance", "customers")["status"] == before["status"]
     team.nothing_written()
     owner.run("verify")
+    team.until(lambda: former[:8] in owner.said_free(), "the log says that the former version is free")
 
 
 def test_lost_with_the_operator_down(owner: Owner, team: Team) -> None:

@@ -1,8 +1,10 @@
 """The global key is rotated, and versions of it go, while an operator is at any point of its work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from openscale_byok.adapters.global_key import new_version
 from openscale_byok.crypto import envelope as envelopes
@@ -11,7 +13,7 @@ from openscale_byok.resources import DataMart, OpenScaleInstance
 from sim.expect import expect_settled
 from sim.gate import Call
 from sim.operator import GLOBAL_KEY_SECRET, OWN_NAMESPACE, Operator
-from sim.world import TUNING, World
+from sim.world import INSTANCE, NAMESPACE, TUNING, World
 
 AT = (OWN_NAMESPACE, GLOBAL_KEY_SECRET)
 CRASHES = range(0, 40, 3)
@@ -134,3 +136,49 @@ def test_a_version_that_goes_while_a_data_key_is_recorded(world: World) -> None:
     world.settle()
     expect_settled(world)
     assert named(world) == {current(world)}
+
+
+@pytest.mark.parametrize("calls", range(12))
+def test_a_version_is_said_to_be_free_however_early_the_rotation_is_seen(world: World, calls: int) -> None:
+    """Rotated while the operator was down: the first look may be answered before anything else, or after all of it;
+    the version that its secrets left is named once."""
+    sealed(world).crash()
+    former = rotate(world)
+    with capture_logs() as lines:
+        operator = world.start()
+        for _ in range(calls):
+            operator.deliver_heard()
+            world.loop.run_ready()
+            others = [n for n, call in enumerate(operator.process.pending) if not call.name.startswith("kms.look")]
+            if others:
+                operator.process.whole(others[0])
+            world.loop.run_ready()
+        world.wait(TUNING.key_poll_seconds / 2)
+    assert said_free(lines) == [former[:8]]
+    expect_settled(world)
+
+
+def test_the_version_that_wraps_is_not_said_to_be_free(world: World) -> None:
+    """What named it is gone, but it is no former one. Once a rotation makes it one, it is said."""
+    sealed(world)
+    with capture_logs() as lines:
+        for name in ("a", "b"):
+            world.delete_mart(name)
+        world.delete_instance()
+        world.wait(TUNING.key_poll_seconds / 2)
+    assert world.cluster.find(OpenScaleInstance.KIND, NAMESPACE, INSTANCE) is None
+    assert said_free(lines) == []
+    world.create_instance()
+    world.wait(10.0)
+    with capture_logs() as lines:
+        former = rotate(world)
+        world.give("a", handover=True)
+        world.create_mart("a")
+        world.wait(2 * TUNING.key_poll_seconds)
+    assert said_free(lines) == [former[:8]]
+    expect_settled(world)
+
+
+def said_free(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The versions that a log says are free."""
+    return [line["version"] for line in lines if line["event"] == "former version free"]

@@ -99,6 +99,7 @@ class Engine:
             self._queue.forget(key)
             return None
         self._poll.follow(scope)
+        self._former.see(scope)
         clock = self._context.clock
         view = scope.view(clock.monotonic(), self.world.rival(key), clock.now())
         step = plan(view)
