@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+READS = frozenset({"get", "list"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,16 @@ class AuditEvent:
     def is_write(self) -> bool:
         """Tell whether it asked for a change."""
         return self.verb in WRITES
+
+    @property
+    def is_read(self) -> bool:
+        """Tell whether it asked for what is stored, once."""
+        return self.verb in READS
+
+    @property
+    def target(self) -> str:
+        """Give the resource, with its subresource."""
+        return "/".join(filter(None, (self.resource, self.subresource)))
 
 
 def position(path: Path) -> int:

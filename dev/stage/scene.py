@@ -32,10 +32,12 @@ OPERATOR_ACCOUNT, GATEWAY_ACCOUNT = "openscale-byok", "openscale-byok-gateway"
 
 @dataclass(slots=True)
 class Tally:
-    """Exact counts of what a step cost: calls to Key Protect, and writes to the API server by the operator."""
+    """Exact counts of what a step cost: calls to Key Protect, and the operator's requests to the API server."""
 
     key_protect: Counter[str] = field(default_factory=Counter)
     writes: Counter[str] = field(default_factory=Counter)
+    reads: Counter[str] = field(default_factory=Counter)
+    """Gets and lists; a watch is none."""
 
     @property
     def written(self) -> int:
@@ -108,8 +110,10 @@ class Scene:
         yield tally
         tally.key_protect.update(Counter(self.emulator.counts()) - calls)
         for event in audit.requests(log, since) if log is not None else ():
-            if event.is_write and event.user == self.operator_user:
-                tally.writes["/".join(filter(None, (event.resource, event.subresource)))] += 1
+            if event.user == self.operator_user:
+                tally.writes[event.target] += event.is_write
+                tally.reads[event.target] += event.is_read
+        tally.writes, tally.reads = +tally.writes, +tally.reads
 
     # Keys ---------------------------------------------------------------------------------------------
 

@@ -230,6 +230,7 @@ class Team:
         yield tally
         tally.key_protect.update(self.calls() - calls)
         tally.writes.update(self._written(since))
+        tally.reads.update(Counter(event.target for event in self._requests(since) if event.is_read))
 
     def nothing_written(self, polls: int = 4) -> None:
         """Watch for some key polls: not one write, and no call but the polls."""
@@ -254,12 +255,14 @@ class Team:
         return audit.position(log)
 
     def _written(self, since: int, *others: "Team") -> Counter[str]:
+        return Counter(event.target for event in self._requests(since, *others) if event.is_write)
+
+    def _requests(self, since: int, *others: "Team") -> Iterator[audit.AuditEvent]:
+        """The operator's, to the API server, that are about this team (or the others)."""
         log, where = self.scene.cluster.audit_log, {self.namespace, *(other.namespace for other in others)}
-        return Counter(
-            "/".join(filter(None, (event.resource, event.subresource)))
-            for event in (audit.requests(log, since) if log is not None else ())
-            if event.is_write and event.user == self.scene.operator_user and event.namespace in where
-        )
+        for event in audit.requests(log, since) if log is not None else ():
+            if event.user == self.scene.operator_user and event.namespace in where:
+                yield event
 
     # Proving ------------------------------------------------------------------------------------------
 

@@ -304,6 +304,11 @@ class Play:
         assert calls.get("metadata", 0) <= 2 * bindings * (POLLS + 3), f"a hot loop: {calls}"
         if self.end.binding == "gone" and not self.row.standby:
             assert not calls, "a binding that is gone is not polled any more"
+        # Each look reads the API key, each missing or kept source is looked at in its turn; nothing is listed, but for
+        # a list that is due anyway.
+        reads = dict(self.tally.reads)
+        assert reads.pop("secrets", 0) <= (2 * bindings + len(MARTS)) * (POLLS + 3), f"a hot loop: {self.tally.reads}"
+        assert max(reads.values(), default=0) <= 2, f"a hot loop: {reads}"
 
     def finished(self) -> None:
         """Everything moved, the binding is gone, every password opens."""
@@ -401,7 +406,11 @@ def play(played: list[Play], scene: Scene) -> None:
     with ExitStack() as stack:
         for p in played:
             p.tally = stack.enter_context(p.team.counted())
+        tokens = scene.emulator.counts()["iam.token"]
         teams[0].wait(POLLS)
+        tokens = scene.emulator.counts()["iam.token"] - tokens
+    # IAM is not told whose root key it is for: at most a fresh token for each look that is refused, the beacon's too.
+    assert tokens <= (1 + sum(1 + p.row.standby for p in played)) * (POLLS + 3), f"a hot loop: {tokens} tokens"
     each(played, Play.judge)
     each(played, Play.bring_back)
     each(played, Play.finished)
