@@ -27,9 +27,14 @@ def test_an_instance_is_held_by_its_data_marts(team: Team) -> None:
     team.delete("RootKeyBinding", "a")
     found = team.until_reason("OpenScaleInstance", "prod", "DataMartsRemain")
     assert "one, two" in found["message"]
+    team.marts("late", handover=True)
+    team.until_reason("DataMart", "late", "Deleting")
     team.until_settled()
     team.nothing_written()
+    assert team.get("Secret", "late-db"), "nothing is sealed any more, so nothing is consumed"
+    del team.passwords["late"]
     team.prove(key)
+    team.delete("DataMart", "late")
     with team.counted() as tally:
         team.delete("DataMart", "one")
         team.delete("DataMart", "two")

@@ -92,6 +92,27 @@ def test_what_the_state_tables_show_can_be_seen():
     assert not {word for word in words if f'"{word}"' not in tests}, "no test on a real API server produces it"
 
 
+PASSING = {
+    Reason.SEALING: "tests/stories/test_opening.py",
+    Reason.CHANGED_MEANWHILE: "tests/stories/test_opening.py",
+    Reason.CLUSTER_UNAVAILABLE: "tests/stories/test_rules.py",
+}
+"""They pass in a moment, or are for the log alone: what shows them is not the API server."""
+OF_THE_GATEWAY = {
+    Reason.AUDIT_UNAVAILABLE, Reason.INVALID_REQUEST, Reason.NOT_ALLOWED, Reason.NOT_AUTHENTICATED, Reason.NOT_OURS,
+    Reason.PASSWORD_NOT_GIVEN, Reason.TOO_MANY_REQUESTS,
+}  # fmt: skip
+"""What only the gateway's answers say."""
+
+
+def test_each_reason_is_produced_by_a_test():
+    """On a real API server, but for those that pass in a moment; no row of the page is only believed."""
+    tests = "".join(text_of(path) for path in (ROOT / "tests/cluster").glob("test_*.py"))
+    others = set(Reason) - set(PASSING) - OF_THE_GATEWAY
+    assert not {reason.value for reason in others if not re.search(rf"\b{reason.value}\b", tests)}
+    assert not {r.value for r, page in PASSING.items() if f"Reason.{r.name}" not in text_of(ROOT / page)}
+
+
 # Settings ----------------------------------------------------------------------------------------------
 
 
