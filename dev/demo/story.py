@@ -226,8 +226,9 @@ class Story:
         with ThreadPoolExecutor(LOGINS_AT_ONCE) as pool:
             in_ = list(pool.map(lambda found: database.lets_in(*found), proof.passwords.items()))
         self._claim(all(in_), f"all passwords of {name} log in: {in_.count(False)} do not")
+        envelopes = "1 envelope" if len(marts) == 1 else f"{len(marts)} envelopes"
         self._say(
-            f"  proven: {len(marts)} envelopes of {name} opened independently under {_short(root_keys)}, "
+            f"  proven: {envelopes} of {name} opened independently under {_short(root_keys)}, "
             f"{len(in_)} logged into PostgreSQL"
         )
 

@@ -5,7 +5,7 @@ Each command changes the Secret by one compare-and-swap at a time and prints nam
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,7 +207,7 @@ async def _export(place: Place, store: Store, file: Path, phrase: str) -> bool:
         global_key_file.write(file, versions, phrase)
     except FileExistsError:
         raise Refused(Reason.CONFLICT, f"{file} exists, and is left as it is: name another file") from None
-    click.echo(f"{file}: {len(versions.keys)} versions of the global key, current {versions.current}")
+    click.echo(f"{file}: {_count(versions.keys)} of the global key, current {versions.current}")
     click.echo("Keep it and its passphrase in different places, apart from the backups of the cluster.")
     return True
 
@@ -219,7 +219,7 @@ async def _import(place: Place, store: Store, file: Path, phrase: str) -> bool:
         source = await store.read(place.namespace, place.name)
     except Missing:
         await store.create_secret(place.namespace, place.name, {**brought.keys, CURRENT: current})
-        click.echo(f"{place}: made, with {len(brought.keys)} versions; {brought.current[:8]} wraps")
+        click.echo(f"{place}: made, with {_count(brought.keys)}; {brought.current[:8]} wraps")
         return True
     there = keys_in(source.values)
     added: dict[str, bytes | None] = {name: raw for name, raw in brought.keys.items() if name not in there}
@@ -228,7 +228,7 @@ async def _import(place: Place, store: Store, file: Path, phrase: str) -> bool:
     if added:
         await place.write(store, (source.resource_version, source.values), added)
     versions = parse((await place.read(store))[1])
-    click.echo(f"{place}: {len(added.keys() - {CURRENT})} versions added, {len(versions.keys)} are there")
+    click.echo(f"{place}: {_count(added.keys() - {CURRENT})} added, there now: {len(versions.keys)}")
     click.echo(f"{versions.current[:8]} wraps")
     return True
 
@@ -309,6 +309,10 @@ def _one(prefix: str, versions: set[str]) -> str:
         text = "no version begins" if not found else f"{len(found)} versions begin"
         raise Refused(Reason.CONFLICT, f"{text} with {prefix!r}; `openscale-byok global-key verify` lists them")
     return found[0]
+
+
+def _count(versions: Collection[str]) -> str:
+    return f"{len(versions)} version{'' if len(versions) == 1 else 's'}"
 
 
 def _some(by: list[str]) -> str:
