@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from openscale_byok import __version__
 from openscale_byok.errors import ByokError
+from openscale_byok.shell.cli.agent import agent
 from openscale_byok.shell.cli.audit import audit
 from openscale_byok.shell.cli.crds import crds
 from openscale_byok.shell.cli.global_key import global_key
@@ -27,6 +28,7 @@ def main() -> None:
 
 
 main.add_command(audit)
+main.add_command(agent)
 main.add_command(crds)
 main.add_command(global_key)
 
