@@ -88,7 +88,8 @@ class Keeper:
             OSError: it cannot be removed.
         """
         self._etag = None
-        if any([files.remove(file) for file in self.target.files]):
+        were_there = [files.remove(file) for file in self.target.files]
+        if any(were_there):
             log.warning("file removed", **self._names(), why=why.value, code=code, trace=trace)
         self._say(why, code, trace)
 
