@@ -2,26 +2,12 @@
 
 import json
 import signal
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import aiohttp
 import pytest
 
 from agent.running import Process, until
 from agent.told import PASSWORD, TOKEN, Told, error, revoked
-
-MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of its own is made in it
-
-
-@pytest.fixture
-def volume() -> Iterator[Path]:
-    """A folder in memory, as an emptyDir of medium Memory is."""
-    if not MEMORY.is_dir():
-        pytest.skip(f"this machine has no {MEMORY}")
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        yield Path(folder)
 
 
 def environment(told: Told, *targets: str, **more: str) -> dict[str, str]:
@@ -169,12 +155,3 @@ def test_wrong_usage_is_named(argument):
     done = CliRunner().invoke(main, ["agent", *arguments])
     assert done.exit_code == 2, done.output
     assert WRONG[argument] in " ".join(done.output.split())
-
-
-@pytest.fixture
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -249,11 +249,11 @@ async def test_a_data_marts_own_authority_lies_beside_the_service_file(told, fil
         await until(lambda: not file.exists() and not service.ca_file.exists())
 
 
-async def test_health(told, file, unused_port):
+async def test_health(told, file, free_port):
     """Live while it runs; ready once each file is there, and not when one is gone. No secret is in it."""
     async with (
-        running(options(door_of(told), target(file), health_address="127.0.0.1", health_port=unused_port)),
-        aiohttp.ClientSession(f"http://127.0.0.1:{unused_port}") as session,
+        running(options(door_of(told), target(file), health_address="127.0.0.1", health_port=free_port)),
+        aiohttp.ClientSession(f"http://127.0.0.1:{free_port}") as session,
     ):
         await until(file.exists)
         async with session.get("/readyz") as answer:
@@ -267,15 +267,6 @@ async def test_health(told, file, unused_port):
             assert answer.status == 503
         async with session.get("/livez") as answer:
             assert answer.status == 200
-
-
-@pytest.fixture
-def unused_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_old_tls_is_refused(told, file):

@@ -2,14 +2,18 @@
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 import yaml
 
 from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import API_VERSION, KINDS
+from openscale_byok.shell.cli.agent import agent
 from openscale_byok.shell.gateway.settings import GatewaySettings as Settings
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +162,32 @@ def test_each_chart_value_that_is_named_exists():
 def test_no_page_names_a_setting_that_is_not_there(page):
     """A variable of ours that a page names is a setting."""
     named = set(re.findall(rf"\b{PREFIX}[A-Z_]+[A-Z]\b", text_of(page)))
-    assert named <= {PREFIX + name.upper() for name in Settings.model_fields}
+    assert named <= {PREFIX + name.upper() for name in Settings.model_fields} | set(agents_variables().values())
+
+
+def agents_variables() -> dict[str, str]:
+    """The variable of each option of the agent."""
+    prefix = f"{agent.context_settings['auto_envvar_prefix']}_"
+    return {one.opts[0]: str(one.envvar or prefix + str(one.name).upper()) for one in agent.params}
+
+
+def test_each_option_of_the_agent_is_in_the_docs_with_its_default():
+    """Every option, with its variable and the default that it has."""
+    rows = [[code(cell) for cell in cells[:3]] for _, cells in tables("docs/agent.md") if cells[0].startswith("`--")]
+    variables = agents_variables()
+    with click.Context(agent) as context:
+        defaults = {one.opts[0]: one.get_default(context) for one in agent.params}
+    for name, value in defaults.items():
+        if isinstance(value, float):
+            defaults[name] = f"{value:g}"
+        elif isinstance(value, bool):
+            defaults[name] = str(value).lower()
+    assert rows == [[name, variables[name], "" if unset(value) else str(value)] for name, value in defaults.items()]
+
+
+def unset(value: object) -> bool:
+    """Whether an option has no default."""
+    return value is None or value == () or "UNSET" in repr(value)
 
 
 # Pages -------------------------------------------------------------------------------------------------
@@ -210,17 +239,19 @@ def test_every_decision_weighs_alternatives():
 
 # Manifests ---------------------------------------------------------------------------------------------
 
+RBAC = "rbac.authorization.k8s.io/v1"
+OTHERS = {("v1", "Secret"), ("v1", "ServiceAccount"), (RBAC, "Role"), (RBAC, "RoleBinding"), ("apps/v1", "Deployment")}
+"""What a workload needs besides our kinds."""
+
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
 def test_an_example_is_one_object_for_any_namespace(path):
     """An example is one object, named, without a namespace; a Secret in it holds nothing."""
     (found,) = yaml.safe_load_all(path.read_text())
-    assert found["apiVersion"] in ("v1", API_VERSION)
+    assert (found["apiVersion"], found["kind"]) in {(API_VERSION, kind.KIND) for kind in KINDS} | OTHERS
     assert set(found["metadata"]) == {"name"}
     if found["kind"] == "Secret":
         assert not any(found["stringData"].values())
-    else:
-        assert found["kind"] in {kind.KIND for kind in KINDS}
 
 
 def test_the_examples_fit_together():
@@ -229,18 +260,28 @@ def test_the_examples_fit_together():
     there = {(one["kind"], one["metadata"]["name"]) for one in found}
     keys = {(one["metadata"]["name"], key) for one in found if one["kind"] == "Secret" for key in one["stringData"]}
 
-    def look(value):
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                if name == "instanceRef":
-                    assert ("OpenScaleInstance", inner["name"]) in there
-                elif name.lower().endswith("secretref"):
-                    assert (inner["name"], inner["key"]) in keys
-                else:
-                    look(inner)
+    for name, inner in (field for one in found for field in fields(one)):
+        if name == "instanceRef":
+            assert ("OpenScaleInstance", inner["name"]) in there
+        elif name == "serviceAccountName":
+            assert ("ServiceAccount", inner) in there
+        elif name == "resourceNames":
+            assert {("DataMart", one) for one in inner} <= there
+        elif name in ("roleRef", "subjects"):
+            assert {(one["kind"], one["name"]) for one in (inner if name == "subjects" else [inner])} <= there
+        elif name.lower().endswith("secretref"):
+            assert (inner["name"], inner["key"]) in keys
 
-    for one in found:
-        look(one)
+
+def fields(value: object) -> Iterator[tuple[str, Any]]:
+    """Every field of a document, at any depth."""
+    if isinstance(value, list):
+        for one in value:
+            yield from fields(one)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield name, inner
+            yield from fields(inner)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
