@@ -191,9 +191,10 @@ class Cluster:
             raise ClusterError(f"kubectl {' '.join(args)} exited with {done.returncode}: {done.stderr.strip()}")
         return done
 
-    def token_for(self, namespace: str, service_account: str, *, seconds: int = 3600) -> str:
-        """Ask for a ServiceAccount's token (TokenRequest)."""
-        command = ("create", "token", service_account, f"--namespace={namespace}", f"--duration={seconds}s")
+    def token_for(self, namespace: str, service_account: str, *, seconds: int = 3600, audience: str = "") -> str:
+        """Ask for a ServiceAccount's token (TokenRequest), for the API server itself where no audience is named."""
+        command = ["create", "token", service_account, f"--namespace={namespace}", f"--duration={seconds}s"]
+        command += [f"--audience={audience}"] if audience else []
         return self.kubectl(*command).stdout.strip()
 
     def kubeconfig_for_token(self, token: str, path: Path) -> Path:

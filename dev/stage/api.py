@@ -30,6 +30,10 @@ MERGE_PATCH = "application/merge-patch+json"
 _AS_RESTORER = {"Impersonate-User": RESTORER, "Impersonate-Group": "system:masters"}
 _PLURAL = {kind.KIND: (f"/apis/{API_VERSION}", kind.PLURAL) for kind in KINDS} | {
     "Secret": ("/api/v1", "secrets"),
+    "ConfigMap": ("/api/v1", "configmaps"),
+    "ServiceAccount": ("/api/v1", "serviceaccounts"),
+    "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles"),
+    "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "Namespace": ("/api/v1", "namespaces"),
     "Event": ("/apis/events.k8s.io/v1", "events"),
 }

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from openscale_byok.resources import API_VERSION, HANDOVER_TYPE
+from openscale_byok.resources import API_VERSION, GROUP, HANDOVER_TYPE
 
 Object = dict[str, Any]
 
@@ -70,6 +70,27 @@ def datamart(
         },
     }
     return _object("DataMart", namespace, name, spec)
+
+
+def bare(api_version: str, kind: str, namespace: str, name: str) -> Object:
+    """An object that has nothing but its name."""
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"namespace": namespace, "name": name}}
+
+
+def right(text: str) -> Object:
+    """A rule of a Role for one of our resources, from ``verb,verb resource`` or ``verb resource/name``."""
+    verbs, _, what = text.partition(" ")
+    resource, _, name = what.partition("/")
+    found: Object = {"apiGroups": [GROUP], "resources": [resource], "verbs": verbs.split(",")}
+    return found | ({"resourceNames": [name]} if name else {})
+
+
+def role(namespace: str, name: str, subject: Object, rules: list[Object]) -> tuple[Object, Object]:
+    """A Role, and its RoleBinding to a subject."""
+    api, group = "rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io"
+    reference = {"apiGroup": group, "kind": "Role", "name": name}
+    bound = {"roleRef": reference, "subjects": [subject]}
+    return bare(api, "Role", namespace, name) | {"rules": rules}, bare(api, "RoleBinding", namespace, name) | bound
 
 
 def as_text(objects: Iterable[Object]) -> str:

@@ -16,6 +16,7 @@ from local_cluster import Cluster, audit
 from stage import api as direct
 from stage import chart, manifests
 from stage.api import Api
+from stage.gateway_process import Gateway
 from stage.operator_process import Operator
 from stage.postgres import PostgreSQL
 from stage.postgres import run as run_postgres
@@ -23,6 +24,7 @@ from stage.proof import Opener
 
 NAMESPACE = "openscale-byok"
 GLOBAL_KEY_SECRET = "openscale-byok-global-key"
+GATEWAY_AUTHORITY = "openscale-byok-gateway-ca"
 ROOT = Path(__file__).parents[2]
 POLICY_SECONDS = 30.0
 Say = Callable[[str], None]
@@ -58,6 +60,30 @@ class Scene:
     api: Api
     gateway_kubeconfig: Path
     """With the rights that the chart gives to the gateway."""
+    settings: Mapping[str, str]
+    """Of the operator; the gateway shares them."""
+
+    # Gateways -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def gateway(self, name: str = "gateway", *, detached: bool = False, **settings: str) -> Iterator[Gateway]:
+        """A replica of the gateway, under the rights that the chart renders, for as long as the block lasts."""
+        made = Gateway(
+            self.gateway_kubeconfig,
+            self.folder / f"{name}.log",
+            {**self.settings, "AUDIT_FILE": str(self.folder / f"{name}.audit"), **settings},
+            self.gateway_authority,
+            detached=detached,
+        )
+        try:
+            yield made.start()
+        finally:
+            if made.stop() == -9:
+                raise RuntimeError(f"{name} did not end by itself")
+
+    def gateway_authority(self) -> str:
+        """The PEM certificates that the gateway's authority publishes."""
+        return str(self.api.get("ConfigMap", NAMESPACE, GATEWAY_AUTHORITY)["data"]["ca.crt"])
 
     # kubectl ------------------------------------------------------------------------------------------
 
@@ -176,13 +202,14 @@ def raise_scene(
         accounts = install_rights(cluster, folder, values or {})
         say("starting the operator")
         named = {"IAM_URL": emulator.iam_url, "KEY_PROTECT_URL": emulator.url, "NAMESPACE": NAMESPACE}
-        operator = Operator(accounts.operator, folder / "operator.log", named | dict(settings or {}))
+        settings = named | dict(settings or {})
+        operator = Operator(accounts.operator, folder / "operator.log", settings)
         stack.callback(operator.kill)
         stack.callback(operator.stop)
         operator.start()
         user = f"system:serviceaccount:{NAMESPACE}:{OPERATOR_ACCOUNT}"
         api = stack.enter_context(direct.connect(cluster, folder))
-        yield Scene(cluster, emulator, operator, folder, database, user, api, accounts.gateway)
+        yield Scene(cluster, emulator, operator, folder, database, user, api, accounts.gateway, settings)
 
 
 @dataclass(frozen=True, slots=True)

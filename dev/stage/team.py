@@ -132,6 +132,21 @@ class Team:
         """An object, or {}."""
         return self.scene.api.get(kind, self.namespace, name)
 
+    # Callers of the gateway ----------------------------------------------------------------------------
+
+    def caller(self, name: str, *rights: str, audience: str = "openscale-byok", seconds: int = 3600) -> str:
+        """A token of a new ServiceAccount with these rights, each as ``verb,verb resource[/name]``."""
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": self.namespace}
+        self.create(manifests.bare("v1", "ServiceAccount", self.namespace, name))
+        self.grant(name, subject, *rights)
+        token = self.scene.cluster.token_for(self.namespace, name, seconds=seconds, audience=audience)
+        self.vault.add(token)
+        return token
+
+    def grant(self, name: str, subject: Object, *rights: str) -> None:
+        """A Role with these rights, and its binding to a subject."""
+        self.create(*manifests.role(self.namespace, name, subject, [manifests.right(right) for right in rights]))
+
     # Looking ------------------------------------------------------------------------------------------
 
     def condition(self, kind: str, name: str, type_: str = "Ready") -> Object:

@@ -12,6 +12,7 @@ from itertools import count
 import pytest
 
 from local_cluster import Cluster
+from stage.gateway_process import Gateway
 from stage.scene import Scene, raise_scene
 from stage.strangers import Strangers, strangers
 from stage.team import Team, Vault
@@ -116,3 +117,19 @@ def _new_team(scene: Scene, vault: Vault, name: str, beacon: str = "") -> Team:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares the cluster with an operator comes last: to others it would be an intruder in their statuses."""
     items.sort(key=lambda item: "scene" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="module")
+def gateway(scene: Scene, vault: Vault) -> Iterator[Gateway]:
+    """A gateway under the chart's rights, for one module. At its end: no secret in its log, nor in its audit.
+
+    Its own polls are counted with the operator's: a module that uses it and waits for polls sees them come faster.
+    """
+    limits = {"GATEWAY_REQUESTS_PER_SECOND": "1000", "GATEWAY_BURST": "1000"}
+    with scene.gateway(**limits) as started:
+        yield started
+        assert started.is_alive
+    vault.look("the gateway's log", started.log.read_text())
+    vault.look("the gateway's audit", (scene.folder / "gateway.audit").read_text())
+    assert not [line for line in started.lines() if line["event"] == "unexpected"]
+    assert not vault.leaks

@@ -40,10 +40,10 @@ REVOCATIONS = frozenset(
 
 def status_of(error: ByokError) -> int:
     """The HTTP status that an error is answered with."""
-    if error.reason in _STATUS:
-        return _STATUS[error.reason]
     if isinstance(error, Missing):
         return 404
+    if error.reason in _STATUS:
+        return _STATUS[error.reason]
     if isinstance(error, Changed):
         return 409
     if isinstance(error, Unavailable):
