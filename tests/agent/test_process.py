@@ -89,9 +89,9 @@ async def test_a_killed_agent_leaves_no_partial_file(told, volume, tmp_path):
             assert json.loads(file.read_text())["password"] in whole | {PASSWORD: True}
     beside = volume / ".scores.json.openscale-byok-new"
     beside.write_text("half of a passw")
-    told.answer = revoked
+    await told.stop()
     process = Process(tmp_path / "log", **environment(told, f"scores={file}"))
-    await until(lambda: not list(volume.iterdir()))
+    await until(lambda: not beside.exists())
     await process.end(signal.SIGTERM)
 
 

@@ -28,7 +28,7 @@ def write(path: Path, content: bytes, mode: int) -> None:
     """
     beside = _beside(path)
     beside.unlink(missing_ok=True)  # of an agent that was killed; opening it could keep its permissions
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # O_EXCL follows no link
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
