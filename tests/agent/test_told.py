@@ -162,6 +162,21 @@ async def test_a_restart_extends_nothing(told, file):
         await until(lambda: not file.exists())
 
 
+async def test_what_cannot_be_taken_away_stops_no_question(told, file):
+    """A file that is too old and cannot be removed is tried again at each look, at the usual pace, until it is gone."""
+    file.mkdir()
+    os.utime(file, (1, 1))
+    told.answer = lambda: error(503, "KeyProtectUnavailable")
+    async with running(options(door_of(told), target(file))):
+        await until(lambda: len(told.asked) >= 3)
+        assert file.is_dir()
+        file.rmdir()
+        await until(lambda: not file.exists())
+        told.answer = None
+        await until(file.is_file)
+    assert len(told.asked) < 30
+
+
 async def test_keep_zero_keeps(told, file):
     """With --keep-seconds 0 a file stays for as long as nobody says no."""
     await run(options(door_of(told), target(file), once_seconds=30.0))

@@ -43,6 +43,7 @@ class Keeper:
         self._written: object = None
         self._failed = 0
         self._retry_after: float | None = None
+        self._immovable = False
         files.sweep(target.file)
 
     @property
@@ -59,6 +60,8 @@ class Keeper:
             except TimeoutError:
                 self._expire()
                 continue
+            if self._immovable:
+                self._expire()
             try:
                 async with asyncio.timeout(self._left()):
                     await asyncio.sleep(self.wait())
@@ -136,17 +139,24 @@ class Keeper:
 
     def _left(self) -> float | None:
         """Seconds that the file may stay without a good answer; none: there is no file, or no limit."""
+        return None if self._immovable else self._rest()
+
+    def _rest(self) -> float | None:
         if self._manner.keep == 0:
             return None
         age = files.age(self.target.file)
         return None if age is None else max(0.0, self._manner.keep - age)
 
     def _expire(self) -> None:
-        if self._left() == 0.0:
+        """Take away what is too old. Where that fails, looks go on as if there were no limit, and each tries again."""
+        if self._rest() == 0.0:
             try:
                 self.remove(State.EXPIRED, self.code)
             except OSError as error:
+                self._immovable = True
                 self._say(State.UNWRITABLE, error.strerror or type(error).__name__)
+                return
+        self._immovable = False
 
     def _absent(self) -> State:
         return State.WAITING if self.state in (State.KEPT, State.FRESH) else self.state
