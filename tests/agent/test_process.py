@@ -73,7 +73,7 @@ async def test_a_killed_agent_leaves_no_partial_file(told, volume, tmp_path):
     """Killed at any moment, it leaves the former file or the next; the next agent sweeps what lies beside."""
     file = volume / "scores.json"
     whole = {}
-    for round_ in range(6):
+    for round_ in range(4):
         log = tmp_path / f"log-{round_}"
         process = Process(log, **environment(told, f"scores={file}", INTERVAL="0.1"))
         begun = len(told.asked)
