@@ -228,6 +228,7 @@ BAD = {
     "an end that is NaN": lambda s: s.token(exp=float("nan")),
     "an infinite end": lambda s: s.token(exp=float("inf")),
     "an end beyond numbers": lambda s: s.token(exp=10**400),
+    "a beginning that is true": lambda s: s.token(iat=True),
     "a beginning that is NaN": lambda s: s.token(iat=float("nan")),
     "a start that is null": lambda s: s.raw({"alg": "RS256", "kid": KID}, json.dumps(s.claims() | {"nbf": None})),
     "no iam_id": lambda s: s.token(iam_id=None),
