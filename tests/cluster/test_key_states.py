@@ -141,11 +141,19 @@ def purge(row: Row) -> None:
     row.team.scene.emulator.purge(row.crn, ignore_timing=True)
 
 
+def purge_unseen(row: Row) -> None:
+    """The same, where the grant is on the one key: with the key there is nothing left that it allows to look at."""
+    row.destroy()
+    row.team.until(lambda: row.shows("KeyDestroyed"), f"{row.name} is destroyed")
+    row.team.scene.emulator.purge(row.crn, ignore_timing=True)
+
+
 RESTORE, FIELD = "restore it in Key Protect before", "credentials.apiKeySecretRef"
 STORIES = {
     "disabled": Story(Row.disable, "KeyDisabled", Row.enable, "Suspended", ("enable it",)),
     "destroyed": Story(Row.destroy, "KeyDestroyed", Row.restore, "Destroyed", (RESTORE,), dated=True),
     "purged": Story(purge, "KeyNotFound", None, "Destroyed", ("purged",)),
+    "purged-unseen": Story(purge_unseen, "NotAuthorized", None, "Destroyed", ("grant them the role Reader",)),
     "revoked": Story(Row.revoke, "NotAuthorized", Row.grant, "Active", ("grant them the role Reader",)),
     "api-key-refused": Story(Row.wrong_api_key, "CredentialsRefused", Row.new_api_key, "Active", (FIELD, "apikey")),
     "api-key-deleted": Story(Row.delete_api_key, "CredentialsRefused", Row.new_api_key, "Active", (FIELD, "BXNIM")),

@@ -289,10 +289,13 @@ class Play:
         ready = condition(instance)["status"] == "True"
         proof = self.team.proof()
         lost = set(MARTS) - set(proof.passwords)
-        if self.end.instance == "ReEncrypting":
+        if self.end.instance in ("ReEncrypting", "Stuck"):
             said = condition(self.team.get("RootKeyBinding", "a"), "KeyUsable")["message"]
             for told in (condition(instance), condition(self.team.get("RootKeyBinding", "a"))):
-                assert said in told["message"], "it waits, and does not say what for"
+                assert said in told["message"], "it waits, or is stuck, and does not say what for"
+        if self.end.instance == "Stuck" and self.row.removal is Removal.DESTROYED:
+            until = self.team.scene.emulator.key(self.a)["restoreExpirationDate"]
+            assert until in condition(instance)["message"], "by when it must be restored"
         assert not lost or not ready, f"{lost} do not open, and the instance is Ready"
         assert lost <= set(self.end.stuck) or self.end.instance in (*SAID.values(), "ReEncrypting"), proof.failures
         assert proof.passwords.items() <= self.team.passwords.items()

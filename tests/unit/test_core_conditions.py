@@ -131,6 +131,7 @@ def under_a(**more):
     return view(instance(UNDER_A), bindings=[a], **more)
 
 
+LATER_NO = Refused(Reason.KEY_DESTROYED, "the root key was deleted; restore it in Key Protect before 2026-12-24")
 STUCK = {"shut": frozenset({OLD.id}), "closed": {OLD.id: NO}}
 # a view -> by name of an object: what kstatus reads, and why
 SAID = {
@@ -373,3 +374,23 @@ def test_what_waits_without_a_clear_no_says_what_for():
     assert all(text.endswith("the rest waits: away") for text in waits)
     fine = next(conditions.patches(replace(seen, keys={}), NOW))
     assert "waits" not in str(fine.status)
+
+
+@pytest.mark.parametrize(
+    ("closed", "said"),
+    [
+        ({OLD.id: NO}, f"({NO.message})"),
+        ({OLD.id: NO, LOST.id: LATER_NO}, f"({min(NO.message, LATER_NO.message)} …)"),
+    ],
+)
+def test_what_is_stuck_says_why(closed, said):
+    """What was said of the root key, with its date, where people look first: on the instance, and on its binding."""
+    entries = [entry(OLD, A, "Retiring"), entry(LOST, A, "Retiring"), entry(NEW, B)]
+    marts = [
+        mart(f"m{n}", under=key, mark=NEW, source_trouble=GONE) for n, key in enumerate((OLD, LOST)[: len(closed)])
+    ]
+    seen = view(instance(entries), bindings=[a_goes, b], marts=marts, closed=closed, shut=frozenset(closed))
+    after = reported(seen)
+    for thing in (after.instance, after.bindings[0]):
+        ready = next(c for c in thing.status.conditions if c.type == "Ready")
+        assert (ready.reason, said in ready.message) == ("Stuck", True), ready.message

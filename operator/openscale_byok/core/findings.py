@@ -214,6 +214,8 @@ class Count:
     stale: int = 0
     stuck: int = 0
     stuck_names: list[str] = field(default_factory=list)
+    stuck_causes: set[str] = field(default_factory=set)
+    """Why, in words: what was said of each root key, with the date until which it can be restored."""
 
 
 def count(view: View) -> Count:
@@ -226,6 +228,7 @@ def count(view: View) -> Count:
         elif standing is Standing.FLAWED or _lost(view, sealable, standing):
             found.stuck += 1
             found.stuck_names.append(sealable.meta.name)
+            found.stuck_causes |= _causes(view, sealable)
         elif standing is not Standing.UNSEALED:
             found.stale += 1
     return found
@@ -235,6 +238,12 @@ def _lost(view: View, sealable: Sealable, standing: Standing) -> bool:
     if standing is Standing.STALE:
         return stuck(view, sealable, standing)
     return broken(view, sealable) is not None
+
+
+def _causes(view: View, sealable: Sealable) -> set[str]:
+    key = sealable.envelope.data_key if sealable.envelope else ""
+    error = broken(view, sealable) or sealable.flaw or view.closed.get(key)
+    return {error.message} if error is not None else set()
 
 
 def _refused(view: View, sealable: Sealable) -> bool:

@@ -123,7 +123,7 @@ def _held_up(view: View) -> tuple[Reason, str] | None:
 
 def stuck_text(found: Count) -> str:
     some = ", ".join(found.stuck_names[:5]) + (" …" if len(found.stuck_names) > 5 else "")
-    return (
-        f"{found.stuck} of {found.total} secrets cannot be opened ({some}): enable or restore their root key, "
-        "or give their passwords again"
-    )
+    text = f"{found.stuck} of {found.total} secrets cannot be opened ({some}): enable or restore their root key, "
+    cause = min(found.stuck_causes, default="")  # the same one each time, in whatever order they are found
+    more = " …" if len(found.stuck_causes) > 1 else ""
+    return f"{text}or give their passwords again{f' ({cause}{more})' if cause else ''}"
