@@ -25,6 +25,8 @@ from stage.proof import Opener
 NAMESPACE = "openscale-byok"
 GLOBAL_KEY_SECRET = "openscale-byok-global-key"
 GATEWAY_AUTHORITY = "openscale-byok-gateway-ca"
+AUDIT_LOG = "audit.log"
+"""The operator's audit, in the scene's folder."""
 ROOT = Path(__file__).parents[2]
 POLICY_SECONDS = 30.0
 Say = Callable[[str], None]
@@ -202,6 +204,7 @@ def raise_scene(
         accounts = install_rights(cluster, folder, values or {})
         say("starting the operator")
         named = {"IAM_URL": emulator.iam_url, "KEY_PROTECT_URL": emulator.url, "NAMESPACE": NAMESPACE}
+        named["AUDIT_FILE"] = str(folder / AUDIT_LOG)
         settings = named | dict(settings or {})
         operator = Operator(accounts.operator, folder / "operator.log", settings)
         stack.callback(operator.kill)

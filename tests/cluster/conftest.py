@@ -12,8 +12,9 @@ from itertools import count
 import pytest
 
 from local_cluster import Cluster
+from openscale_byok.core.audit_chain import verify
 from stage.gateway_process import Gateway
-from stage.scene import Scene, raise_scene
+from stage.scene import AUDIT_LOG, Scene, raise_scene
 from stage.strangers import Strangers, strangers
 from stage.team import Team, Vault
 
@@ -44,6 +45,7 @@ def scene(
     settings |= {"TRUSTED_PROFILES": "true", "ALLOWED_ENDPOINTS": json.dumps([*stranger.urls.values()])}
     values = {"trustedProfiles": {"enabled": True}}
     folder = tmp_path_factory.mktemp("s")
+    settings["AUDIT_CHAIN"] = "true"
     with raise_scene(cluster=crds, folder=folder, postgres=False, settings=settings, values=values) as raised:
         yield raised
         if crds.has_controller_manager:
@@ -51,6 +53,9 @@ def scene(
         assert raised.operator.is_alive
         assert raised.operator.stop() == 0
         vault.look("the operator's log", raised.operator.log.read_text())
+        vault.look("the audit", (folder / AUDIT_LOG).read_text())
+        with (folder / AUDIT_LOG).open("rb") as audit:
+            assert verify(audit).fault is None
         # kopf's watch generators may be collected while they end: its own noise, at an exit only.
         errors = [line for line in raised.operator.lines() if line.get("error")]
         assert not [line for line in errors if "infinite_watch" not in line["event"]], "an exception was logged"

@@ -95,6 +95,28 @@ def test_a_line_has_cadf_s_names(path):
     }
 
 
+def test_the_example_in_the_docs_is_a_line(path):
+    """docs/audit.md shows what is written, in the order in which it is."""
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    shown = json.loads(page.split("```json\n")[1].split("\n")[0])
+    target = shown["target"]
+    event = AuditEvent(
+        Action(shown["action"]),
+        shown["outcome"],
+        shown["initiator"]["id"],
+        kind=target["kind"],
+        namespace=target["namespace"],
+        name=target["name"],
+        belongs_to=target["belongsTo"],
+        root_key=shown["rootKey"],
+        data_key=shown["dataKey"],
+    )
+    opened(path).write(event)
+    (line,) = found(path)
+    assert list(line) == list(shown)
+    assert {**line, "id": "", "observer": ""} == {**shown, "id": "", "observer": ""}
+
+
 def test_what_is_empty_is_left_out(path):
     """A field that is there has something to say."""
     opened(path).write(BARE)
@@ -173,8 +195,9 @@ from test_adapters_audit_lines import EVENT, Unavailable, opened
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 lines = opened(sys.argv[1], chain=sys.argv[2] == "True")
 lines.write(EVENT)
-size = len(open(sys.argv[1], "rb").read())
-resource.setrlimit(resource.RLIMIT_FSIZE, (size + int(sys.argv[3]), resource.RLIM_INFINITY))
+raw = open(sys.argv[1], "rb").read()
+room = int(sys.argv[3]) if int(sys.argv[3]) >= 0 else len(raw.splitlines()[-1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (len(raw) + room, resource.RLIM_INFINITY))
 for _ in range(2):
     try:
         lines.write(EVENT)
@@ -186,7 +209,7 @@ lines.write(EVENT)
 """
 
 
-@pytest.mark.parametrize("room", [0, 1, 40, 300])
+@pytest.mark.parametrize("room", [0, 1, 40, 300, -1], ids=["none", "1", "40", "300", "all but the newline"])
 @pytest.mark.parametrize("chained", [False, True])
 def test_half_a_line_is_refused_and_never_hides_the_next(path, chained, room):
     """Where a file ends in the middle of a line, what comes later begins a new one, and the chain says what was cut."""
@@ -196,11 +219,11 @@ def test_half_a_line_is_refused_and_never_hides_the_next(path, chained, room):
     assert done.stdout.split() == ["refused", "refused"], done.stderr
     whole = [line for line in path.read_bytes().split(b"\n") if line.endswith(b"}}")]
     actions = [json.loads(line)["action"] for line in whole]
-    assert actions.count("datamart.credentials/read") == 3
+    assert actions.count("datamart.credentials/read") == (4 if room < 0 else 3), "but for its newline it is whole"
     if chained:
         seen = chain(path)
-        assert (seen.fault, seen.unchained) == (None, 1 if room else 0)
-        assert ("audit/resume" in actions) == bool(room)
+        assert (seen.fault, seen.unchained) == (None, 1 if room > 0 else 0)
+        assert ("audit/resume" in actions) == (room > 0)
 
 
 def test_lines_of_many_threads_stay_whole(path):

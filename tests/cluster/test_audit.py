@@ -1,0 +1,65 @@
+"""The audit of a running operator: hand-over, change of root key, release, shred; one chain over every restart.
+
+That no secret is in it is looked at once, at the session's end, over all that every test made (conftest.py).
+"""
+
+import json
+from typing import Any
+
+from openscale_byok.core.audit_chain import verify
+from stage.scene import AUDIT_LOG
+from stage.team import Team
+
+Line = dict[str, Any]
+
+
+def lines(team: Team) -> list[Line]:
+    """What was written about this team, in order."""
+    raw = (team.scene.folder / AUDIT_LOG).read_text().splitlines()
+    found = [json.loads(line) for line in raw if line.endswith("}}")]
+    return [line for line in found if line.get("target", {}).get("namespace") == team.namespace]
+
+
+def outcomes(team: Team, action: str) -> list[tuple[str, str, str]]:
+    """Name, outcome and reason of each line of an action."""
+    found = [line for line in lines(team) if line["action"] == action]
+    return [(f["target"]["name"], f["outcome"], f.get("reason", {}).get("reasonCode", "")) for f in found]
+
+
+def pair(name: str, reason: str = "") -> list[tuple[str, str, str]]:
+    """Two lines: about to be done, and done."""
+    return [(name, "pending", reason), (name, "success", reason)]
+
+
+def test_what_the_operator_does_for_good_is_on_record(team: Team) -> None:
+    """Each with a line before and one after it, by the keys that it was under; and the whole file is one chain."""
+    key_a, key_b = team.root_keys(2)
+    team.instance(deletion={"policy": "Shred", "retentionDays": 0})
+    team.bind("a", key_a)
+    team.until_protected(key_a)
+    team.marts("one", handover=True)
+    team.until_ready("one")
+    team.until_gone("Secret", "one-db")
+    assert outcomes(team, "secret.handover/delete") == pair("one-db")
+    (consumed,) = [x for x in lines(team) if x["action"] == "secret.handover/delete" and x["outcome"] == "success"]
+    assert consumed["target"]["belongsTo"] == "DataMart/one"
+    assert consumed["rootKey"] == key_a
+    assert consumed["observer"]["name"] == "operator"
+
+    team.scene.operator.restart()
+    team.bind("b", key_b)
+    team.until_reason("RootKeyBinding", "b", "Standby")
+    team.delete("RootKeyBinding", "a")
+    team.until_protected(key_b)
+    team.until_gone("RootKeyBinding", "a")
+    team.until(lambda: outcomes(team, "rootkeybinding/release") == pair("a", "Released"), "the release is audited")
+    changed = [x for x in lines(team) if x["action"] == "openscaleinstance.rootkey/update"]
+    assert [x["rootKey"] for x in changed if x["outcome"] == "success"] == [key_a, key_b]
+
+    team.delete("OpenScaleInstance", "prod")
+    team.delete("RootKeyBinding", "b")
+    team.until_gone("OpenScaleInstance", "prod")
+    assert outcomes(team, "openscaleinstance/shred") == [*pair("one"), *pair("prod")]
+    with (team.scene.folder / AUDIT_LOG).open("rb") as file:
+        seen = verify(file)
+    assert (seen.fault, seen.began) == (None, (1,))
