@@ -4,6 +4,8 @@ That no secret is in it is looked at once, at the session's end, over all that e
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from openscale_byok.core.audit_chain import verify
@@ -15,7 +17,8 @@ Line = dict[str, Any]
 
 def lines(team: Team) -> list[Line]:
     """What was written about this team, in order."""
-    raw = (team.scene.folder / AUDIT_LOG).read_text().splitlines()
+    path = team.scene.folder / AUDIT_LOG
+    raw = (path.with_suffix(".kept") if path.is_symlink() else path).read_text().splitlines()
     found = [json.loads(line) for line in raw if line.endswith("}}")]
     return [line for line in found if line.get("target", {}).get("namespace") == team.namespace]
 
@@ -29,6 +32,38 @@ def outcomes(team: Team, action: str) -> list[tuple[str, str, str]]:
 def pair(name: str, reason: str = "") -> list[tuple[str, str, str]]:
     """Two lines: about to be done, and done."""
     return [(name, "pending", reason), (name, "success", reason)]
+
+
+@contextmanager
+def no_room(team: Team) -> Iterator[None]:
+    """The audit on a device that is full."""
+    path = team.scene.folder / AUDIT_LOG
+    kept = path.rename(path.with_suffix(".kept"))
+    path.symlink_to("/dev/full")
+    try:
+        yield
+    finally:
+        kept.replace(path)
+
+
+def test_a_source_is_kept_while_its_deletion_cannot_be_audited(team: Team) -> None:
+    """Sealed, not consumed, and the data mart says why; nobody spins; with room again it is consumed, and on record."""
+    (key,) = team.root_keys()
+    team.instance()
+    team.bind("a", key)
+    team.until_protected(key)
+    with no_room(team):
+        team.marts("one", handover=True)
+        found = team.until_reason("DataMart", "one", "AuditUnavailable")
+        assert "No space left on device" in found["message"]
+        assert team.condition("DataMart", "one", "Sealed")["status"] == "True"
+        team.until_settled()
+        team.nothing_written()
+        assert team.get("Secret", "one-db")
+        assert not outcomes(team, "secret.handover/delete")
+    team.until_gone("Secret", "one-db", 60)
+    team.until_ready("one")
+    assert outcomes(team, "secret.handover/delete") == pair("one-db")
 
 
 def test_what_the_operator_does_for_good_is_on_record(team: Team) -> None:

@@ -348,6 +348,20 @@ def test_log_rotation_is_followed(path, tmp_path):
     assert len(found(path)) == 1
 
 
+def test_another_file_in_the_place_of_a_full_device_is_taken(path, tmp_path):
+    """What was refused is not in the chain; what comes after it is, with no restart."""
+    lines = opened(path, chain=True)
+    lines.write(EVENT)
+    kept = path.rename(tmp_path / "kept")
+    path.symlink_to("/dev/full")
+    with pytest.raises(Unavailable):
+        lines.write(EVENT)
+    kept.replace(path)
+    lines.write(EVENT)
+    seen = chain(path)
+    assert (seen.fault, seen.head.sequence) == (None, 3)
+
+
 def test_on_a_standard_stream_each_process_begins_a_chain(tmp_path):
     """It cannot know what was written before; the first line says so."""
     path = tmp_path / "collected"

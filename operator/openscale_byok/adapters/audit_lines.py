@@ -52,7 +52,7 @@ class AuditLines:
         self._observer = {"name": observer, "host": socket.gethostname()}
         self._run, self._number = secrets.token_hex(8), 0
         self._lock = threading.Lock()
-        self._fd, self._regular, self._at = stream, False, (0, 0)
+        self._fd, self._at = stream, (0, 0)
         self._head = Head()
         self._unchained = sha256()  # of what stands after the last link, and is none
         self._stray = 0  # its bytes
@@ -128,13 +128,11 @@ class AuditLines:
         """Write to another file where this one was renamed, as log rotation does; the chain goes on in it."""
         if not self._path:
             return
-        if self._fd >= 0 and self._regular:
+        if self._fd >= 0:
             with contextlib.suppress(FileNotFoundError):
                 there = os.stat(self._path)  # noqa: PTH116 -- once for each line: a Path costs more
                 if (there.st_dev, there.st_ino) == self._at:
                     return
-        elif self._fd >= 0:
-            return
         self._open()
 
     def _open(self) -> None:
@@ -151,7 +149,7 @@ class AuditLines:
             raise
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd, self._regular, self._at = fd, regular, (found.st_dev, found.st_ino)
+        self._fd, self._at = fd, (found.st_dev, found.st_ino)
 
     def _resume(self, size: int) -> None:
         """Go on where the file ends. Only whole lines count: what a crash cut in two is left, and shows as that."""
