@@ -79,12 +79,15 @@ def test_a_source_is_not_deleted_before_its_line_is_written(world):
 
 def refuse_after_mint(world: World, operator: Operator) -> None:
     """The disk is full from the moment on that the data key is recorded."""
-    while not lines(operator, Action.ROOT_KEY_CHANGED)[1:]:
+    for _ in range(300):
+        if lines(operator, Action.ROOT_KEY_CHANGED)[1:]:
+            break
         operator.deliver_heard()
         world.loop.run_ready()
         if operator.process.pending:
             operator.process.whole()
         world.loop.run_ready()
+    assert lines(operator, Action.ROOT_KEY_CHANGED)[1:]
     operator.process.forbidden = dict(FULL)
     world.wait(60.0)
 
