@@ -59,6 +59,7 @@ async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse
         route = NO_ROUTE if found is None else found.canonical
         request.config_dict[METRICS].answered(route, request.method, status, loop.time() - began)
         if connection is not None:
+            connection.served = connection.served or status < 400
             # The answer is still to be written: a peer that does not read it is idle.
             connection.enter(Phase.IDLE if request.content.is_eof() else Phase.LINGER)
 
@@ -80,6 +81,7 @@ async def _whole_body(request: web.Request, handler: Handler) -> web.StreamRespo
                 await request.read()
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="the body did not come in time") from None
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, ConnectionError):
+            # The second: the client went away, and nobody reads this. Raised as it is, aiohttp would log it as ours.
             raise web.HTTPBadRequest(text="the body is not of the encoding that its head names") from None
     return await handler(request)

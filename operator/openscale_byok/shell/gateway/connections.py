@@ -2,12 +2,12 @@
 
 aiohttp bounds single lines and fields, and the body that a handler reads. What it leaves open is closed here:
 
-- how many connections there are. Where there is no room, the one that is given up is the oldest of those that never
-  asked anything, else the one that has been idle for longest; but none before it had a second. Until there is room,
-  who comes waits in the kernel's queue. So a crowd that connects and waits pushes itself out, and whoever asks at once
-  is served.
+- how many connections there are. Where there is no room, the one that is given up is the oldest of those that were
+  granted nothing yet, else the one that has been idle for longest; but none before it had half a second. Until there
+  is room, who comes waits in the kernel's queue. So a crowd that connects and waits, or asks for what it may not have,
+  pushes itself out, and whoever asks at once is served.
 - how long a handshake, a request's head, idleness and a request may take: one look over all of them every second.
-- how many bytes may come before a request is whole.
+- how many bytes a head may have in all.
 """
 
 import asyncio
@@ -18,6 +18,9 @@ from enum import Enum
 from socket import socket
 
 from aiohttp import web
+
+_HEAD_ENDS = b"\r\n\r\n"
+_HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,12 @@ class Limits:
     """From the head's end to the body's. It is read before a handler is asked."""
     idle: float = 75.0
     """Between two requests, and before the first one."""
-    grace: float = 1.0
+    grace: float = 0.5
     """That every connection has, before it may be closed to make room."""
     request: float = 300.0
     """From the head's end to the answer; longer than any `Prefer: wait`."""
     head_bytes: int = 32 * 1024
-    """Of one request before its head is whole."""
+    """Of one request's head."""
     field_bytes: int = 8 * 1024
     """Of the request line, of one field's name, of one field's value."""
     fields: int = 64
@@ -85,16 +88,17 @@ class Connection(asyncio.Protocol):
         self._handler = handler
         self._transport: asyncio.Transport | None = None
         self.phase, self.since = Phase.HANDSHAKE, now
-        self.asked = False
-        """Whether it ever sent a whole head."""
+        self.served = False
+        """Whether anything that it asked for was ever granted."""
         self.task: asyncio.Task[object] | None = None
         """Its handshake, while that lasts."""
-        self._bytes = 0
+        self._bytes, self._tail, self._whole = 0, b"", False
+        """Of the head so far: how many bytes without the tail; the last few; whether its end came."""
 
     def enter(self, phase: Phase) -> None:
         """Begin to do something else."""
-        self.phase, self.since, self._bytes = phase, self._connections.time(), 0
-        self.asked = self.asked or phase is Phase.REQUEST
+        self.phase, self.since = phase, self._connections.time()
+        self._bytes, self._tail, self._whole = 0, b"", False
 
     def end(self) -> None:
         """Close it at once, whatever it is doing. A peer that does not read keeps nothing waiting."""
@@ -114,13 +118,33 @@ class Connection(asyncio.Protocol):
         """The peer sent something."""
         if self.phase is Phase.IDLE:
             self.enter(Phase.HEAD)
-        if self.phase is Phase.HEAD:
-            self._bytes += len(data)
-            # A body may arrive with its head, before the request begins to be handled.
-            if self._bytes > self._connections.limits.head_bytes + self._connections.limits.body_bytes:
-                self.end()
-                return
+        if self.phase is Phase.HEAD and not self._take_head(data):
+            return
         self._handler.data_received(data)
+
+    def _take_head(self, data: bytes) -> bool:
+        """Look for the head's end; False where it is too long, and the connection over.
+
+        The connection is not at work yet: that says the request itself, once aiohttp hands it on. What only looks like
+        a head may never get there.
+        """
+        if self._whole:
+            return True
+        seen = self._tail + data
+        if not self._bytes:
+            seen = seen.lstrip(b"\r\n")  # blank lines before a head are skipped by aiohttp, too
+        end = seen.find(_HEAD_ENDS)
+        length = self._bytes + (len(seen) if end < 0 else end)
+        if length > self._connections.limits.head_bytes:
+            self._tail = b""
+            if self._transport is not None:
+                self._transport.write(_HEAD_TOO_LONG)
+                self._transport.close()
+            return False
+        self._whole = end >= 0
+        self._tail = seen[-len(_HEAD_ENDS) + 1 :]
+        self._bytes = length - len(self._tail)
+        return True
 
     def eof_received(self) -> bool | None:
         """The peer sends no more."""
@@ -175,14 +199,14 @@ class Connections:
         """Whether one more may come in; where there is no room, some is made if that is fair."""
         if len(self._all) < self.most:
             return True
-        now = self.time()
-        waiting = [
-            each for each in self._all if each.phase is not Phase.REQUEST and now - each.since >= self.limits.grace
-        ]
-        if not waiting:
+        now, waiting = self.time(), [each for each in self._all if each.phase is not Phase.REQUEST]
+        # As long as there are any that nothing was granted to, one of them goes, even if it has to be waited for.
+        useless = [each for each in waiting if not each.served]
+        oldest = min(useless or waiting, key=lambda each: each.since, default=None)
+        if oldest is None or now - oldest.since < self.limits.grace:
             return False
         self.turned_away += 1
-        min(waiting, key=lambda each: (each.asked, each.since)).end()
+        oldest.end()
         return True
 
     def admit(self, peer: socket, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None) -> None:
