@@ -311,7 +311,7 @@ class Play:
         # a list that is due anyway.
         reads = dict(self.tally.reads)
         assert reads.pop("secrets", 0) <= (2 * bindings + len(MARTS)) * (POLLS + 3), f"a hot loop: {self.tally.reads}"
-        assert max(reads.values(), default=0) <= 2, f"a hot loop: {reads}"
+        assert max(reads.values(), default=0) <= 1, f"a hot loop: {reads}"
 
     def finished(self) -> None:
         """Everything moved, the binding is gone, every password opens."""
