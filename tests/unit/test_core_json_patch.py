@@ -24,6 +24,7 @@ def run(*operations: object) -> dict:
         ([{"op": "add", "path": "/name", "value": {"a": 1}}], {**DOCUMENT, "name": {"a": 1}}),
         ([{"op": "remove", "path": "/at/tls"}], {**DOCUMENT, "at": {"host": "h", "port": 1}}),
         ([{"op": "replace", "path": "/a~1b/m~0n", "value": 2}], {**DOCUMENT, "a/b": {"m~n": 2}}),
+        ([{"op": "add", "path": "/~01", "value": 1}], {**DOCUMENT, "~1": 1}),
         ([{"op": "add", "path": "/", "value": 1}], {**DOCUMENT, "": 1}),
         ([{"op": "test", "path": "/at", "value": {"tls": True, "port": 1, "host": "h"}}], DOCUMENT),
         (

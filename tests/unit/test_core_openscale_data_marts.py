@@ -101,7 +101,7 @@ def refusal(call, *args, **named) -> Refused:
     """What it is refused with; never with the password."""
     with pytest.raises(Refused) as refused:
         call(*args, **named)
-    assert CANARY not in repr(refused.value)
+    assert "canary" not in repr(refused.value)
     assert refused.value.__cause__ is None
     return refused.value
 
@@ -111,8 +111,8 @@ def test_a_post_becomes_a_spec_and_the_password_apart():
     found = data_marts.new(BODY, "prod", GUID)
     assert found.spec == SPEC
     assert CANARY.encode() == found.password
-    assert CANARY not in repr(found)
-    assert CANARY not in str(found.spec)
+    assert "canary" not in repr(found)
+    assert "canary" not in str(found.spec)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +254,7 @@ def test_a_patch_becomes_a_change(operations, spec, password):
     """A patch comes down to what differs in the spec, and the new password apart."""
     found = data_marts.changed(mart(), operations, GUID)
     assert (spec, password) == (found.spec, found.password)
+    assert "new" not in repr(found)
 
 
 @pytest.mark.parametrize("place", ["hostname", "port", "db", "username"])
