@@ -64,7 +64,7 @@ async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = se
 
 @asynccontextmanager
 async def grounded(
-    settings: Settings, name: Literal["operator", "gateway"], *observers: KeyObserver
+    settings: Settings, name: Literal["operator", "gateway"], *observers: KeyObserver, reviews: int = 0
 ) -> AsyncIterator[Ground]:
     """Everything that is needed to work with instances and root keys, for as long as the block lasts.
 
@@ -72,6 +72,7 @@ async def grounded(
         settings: from the environment.
         name: who it is for. The operator alone makes a global key where there is none.
         observers: of root keys, besides the log.
+        reviews: connections to the API server, besides those that the settings ask for.
 
     Raises:
         Refused, Unavailable, WentBack: as `run`.
@@ -82,7 +83,7 @@ async def grounded(
     clock = SystemClock()
     async with (
         _audit(settings, name, clock) as audit,
-        Cluster.connect(settings.writes_in_flight + settings.instances_at_once) as cluster,
+        Cluster.connect(settings.writes_in_flight + settings.instances_at_once + reviews) as cluster,
         http.open_session() as session,
     ):
         await expect_our_kinds(cluster)

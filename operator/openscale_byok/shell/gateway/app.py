@@ -10,6 +10,7 @@ from openscale_byok.adapters.cluster import Cluster
 from openscale_byok.adapters.iam_tokens import IamTokens
 from openscale_byok.adapters.reviews import AskedReviews
 from openscale_byok.adapters.serving_certificate import OwnCertificate, ServingCertificate
+from openscale_byok.engine.answers import AT_ONCE
 from openscale_byok.engine.context import log
 from openscale_byok.engine.giving import Giving
 from openscale_byok.engine.pace import Pace
@@ -27,6 +28,8 @@ from openscale_byok.shell.gateway.requests import guard
 from openscale_byok.shell.gateway.settings import GatewaySettings
 
 OPENSCALE = "/openscale/{instance}/v2"
+REVIEWS_AT_ONCE = 4 * AT_ONCE
+"""Callers and accesses, of those who are known and of strangers."""
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -38,7 +41,7 @@ async def run(settings: GatewaySettings) -> None:
         WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
     metrics = Metrics()
-    async with grounded(settings, "gateway", metrics) as ground:
+    async with grounded(settings, "gateway", metrics, reviews=REVIEWS_AT_ONCE) as ground:
         clock = ground.context.clock
         reader = Reader(ground.context)
         for instance in ground.instances:
@@ -52,7 +55,10 @@ async def run(settings: GatewaySettings) -> None:
         api[PARTS] = Parts(reader, giving, ground.cluster, ground.cluster, rights, audit)
         api.add_routes([*preferences.routes(OPENSCALE), *credentials.routes()])
         certificate = await _certificate(settings, ground.cluster, clock)
-        await _together(reader, api, certificate, settings, ground.cluster)
+        try:
+            await _together(reader, api, certificate, settings, ground.cluster)
+        finally:
+            await rights.close()
 
 
 async def _certificate(settings: GatewaySettings, cluster: Cluster, clock: Clock) -> ServingCertificate:

@@ -97,9 +97,17 @@ def guard(rights: Rights, pace: Pace, audit: Audit, open_paths: frozenset[str] =
         open_paths: routes that anybody may see.
     """
 
+    async def who(request: web.Request) -> Caller:
+        try:
+            return await rights.caller(_token(request))
+        except Refused:
+            # Nobody fills the audit by asking without a token: each address has its pace at being refused.
+            pace.take(f"refused {request.remote}")
+            raise
+
     async def known(request: web.Request, asked: Asked, handler: Handler) -> web.StreamResponse:
         if request.path not in open_paths:
-            caller = asked.caller = await rights.caller(_token(request))
+            caller = asked.caller = await who(request)
             asked.event = replace(asked.event, who=caller.user, by=caller.by)
             pace.take(caller.user)
         return await handler(request)
