@@ -35,7 +35,7 @@ OPERATOR: set[Right] = {
 }
 GATEWAY: set[Right] = {
     *((CLUSTER, GROUP, "openscaleinstances", verb, "") for verb in ("bind", "get", "list", "watch")),
-    *((CLUSTER, GROUP, "rootkeybindings", verb, "") for verb in ("create", "delete", "get", "list", "watch")),
+    *((CLUSTER, GROUP, "rootkeybindings", verb, "") for verb in ("create", "delete", "list", "watch")),
     *((CLUSTER, GROUP, "datamarts", verb, "") for verb in ("create", "delete", "get", "list")),
     *((CLUSTER, GROUP, "datamarts", verb, "") for verb in ("patch", "watch")),
     (CLUSTER, GROUP, "datamarts/status", "patch", ""),

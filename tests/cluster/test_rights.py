@@ -146,7 +146,7 @@ def test_the_gateway_may_do_this_and_nothing_else(place):
     namespaces = ("", place.own, place.granting, place.other)
     everywhere = {
         "openscaleinstances": ("bind", "get", "list", "watch"),
-        "rootkeybindings": ("create", "delete", "get", "list", "watch"),
+        "rootkeybindings": ("create", "delete", "list", "watch"),
         "datamarts": ("create", "delete", "get", "list", "patch", "watch"),
         "datamarts/status": ("patch",),
     }
