@@ -125,6 +125,12 @@ class Sealable:
         return Standing.CURRENT if found else Standing.STALE
 
 
+def endpoint_of(mart: DataMart) -> Endpoint:
+    """Where a data mart's password goes."""
+    at = mart.spec.database
+    return Endpoint(at.type, at.host, at.port, at.name, at.username)
+
+
 def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
     """A data mart as something to seal. A stored envelope that is not its own becomes its flaw."""
     at = mart.spec.database
@@ -134,7 +140,7 @@ def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
         namespace=mart.metadata.namespace,
         name=mart.metadata.name,
         field=PASSWORD_FIELD,
-        endpoint=Endpoint(at.type, at.host, at.port, at.name, at.username),
+        endpoint=endpoint_of(mart),
     )
     stored = mart.status.sealed_password
     envelope, flaw = None, None

@@ -8,7 +8,7 @@ import secrets
 
 from openscale_byok.core.conditions import checking_seal, saying
 from openscale_byok.core.findings import first_seals_wait
-from openscale_byok.core.sealable import as_stored, from_datamart
+from openscale_byok.core.sealable import as_stored, endpoint_of, from_datamart
 from openscale_byok.core.view import choose
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.crypto.data_key import DataKey
@@ -54,18 +54,27 @@ class Giving:
         if entry is not None:
             await self._context.data_key(scope, entry)
 
-    async def give(self, namespace: str, name: str, password: bytes) -> DataMart:
-        """Seal a password for where the data mart goes now; the data mart as stored.
+    async def give(self, seen: DataMart, password: bytes) -> DataMart:
+        """Seal a password for where a data mart goes; the data mart as stored.
+
+        Args:
+            seen: the data mart as whoever gives the password saw it: it goes to that endpoint and to no other.
+            password: what to seal.
 
         Raises:
             Refused: a clear no; nothing was stored.
+            Changed: the data mart is another by now, or goes elsewhere; nothing was stored.
             Unavailable: no answer, or no data key yet; what was stored before is still there, and the password may be
                 given again.
             Missing: there is no such data mart.
         """
+        namespace, name = seen.key
         for _ in range(TRIES):
             # Read before the instance: what is sealed goes where the object said at the moment it was read.
             mart = await self._objects.datamart(namespace, name)
+            if (mart.metadata.uid, endpoint_of(mart)) != (seen.metadata.uid, endpoint_of(seen)):
+                text = f"DataMart {name} goes elsewhere than when its password was given; look, and give it again"
+                raise Changed(Reason.CHANGED_MEANWHILE, text)
             scope = self._reader.world.scope(mart.instance_key)
             await self._context.read_instance(scope)
             entry, key = await self._active(scope)
