@@ -97,6 +97,7 @@ class Reason(StrEnum):
     # A person must act: what was asked of the gateway.
     NOT_AUTHENTICATED = "NotAuthenticated"
     NOT_ALLOWED = "NotAllowed"
+    NOT_FOUND = "NotFound"
     NOT_OURS = "NotOurs"
     INVALID_REQUEST = "InvalidRequest"
 
@@ -197,6 +198,7 @@ TABLE: dict[Reason, Row] = {
     Reason.CERTIFICATE_INVALID: _act("the gateway's serving certificate, or the authority that makes it, is unusable"),
     Reason.NOT_AUTHENTICATED: _act("the bearer token is missing, expired, or not made for this gateway"),
     Reason.NOT_ALLOWED: _act("the caller has no right to this, or it does not exist"),
+    Reason.NOT_FOUND: _act("the caller may know what there is, and this is not"),
     Reason.NOT_OURS: _act("the object was not made by the gateway, which leaves it alone"),
     Reason.INVALID_REQUEST: _act("the request does not have the shape that the API demands"),
 }

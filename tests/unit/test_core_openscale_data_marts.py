@@ -414,7 +414,7 @@ STUCK = {"trace": "t-1", "errors": [{"code": "Stuck", "message": "why and what h
 )
 def test_the_state_follows_the_conditions(status, expected):
     """Active only when found sealed for the present spec; an error says why, with reason and cure."""
-    found = answers.data_mart(mart(**status), "https://gw/openscale/g", "t-1")
+    found = answers.data_mart(mart(**status), "/openscale/g", "t-1")
     assert expected == found["entity"]["status"]
 
 
@@ -422,7 +422,7 @@ def test_a_data_mart_that_is_being_deleted_says_so():
     """Whatever its conditions say."""
     raw = mart(observedGeneration=2, conditions=[condition("Ready")])
     meta = raw.metadata.model_copy(update={"deletion_timestamp": "2026-11-25T00:00:00Z"})
-    found = answers.data_mart(raw.model_copy(update={"metadata": meta}), "https://gw", "t-1")
+    found = answers.data_mart(raw.model_copy(update={"metadata": meta}), "/openscale/g", "t-1")
     assert found["entity"]["status"] == {"state": "deleting"}
 
 
@@ -433,10 +433,10 @@ def sealed(envelope: str) -> dict[str, str]:
 
 def test_a_data_mart_is_shown_in_openscales_shape():
     """Everything that IBM's SDK reads is there, and of the credentials only an id."""
-    found = answers.data_mart(mart(observedGeneration=2, sealedPassword=sealed("e.1")), "https://gw/openscale/g", "t")
+    found = answers.data_mart(mart(observedGeneration=2, sealedPassword=sealed("e.1")), "/openscale/g", "t")
     assert found["metadata"] == {
         "id": "scores-x7",
-        "url": "https://gw/openscale/g/v2/data_marts/scores-x7",
+        "url": "/openscale/g/v2/data_marts/scores-x7",
         "created_at": "2026-11-23T00:00:00Z",
         "modified_at": "2026-11-24T09:00:00Z",
     }
@@ -453,7 +453,7 @@ def test_a_data_mart_is_shown_in_openscales_shape():
         "status": {"state": "preparing"},
     }
     assert {"data_marts": [found]} == answers.data_marts(
-        [mart(observedGeneration=2, sealedPassword=sealed("e.1"))], "https://gw/openscale/g", "t"
+        [mart(observedGeneration=2, sealedPassword=sealed("e.1"))], "/openscale/g", "t"
     )
 
 

@@ -104,7 +104,7 @@ PASSING = {
 """They pass in a moment, or are for the log alone: what shows them is not the API server."""
 OF_THE_GATEWAY = {
     Reason.CERTIFICATE_INVALID, Reason.INVALID_REQUEST, Reason.NOT_ALLOWED, Reason.NOT_AUTHENTICATED,
-    Reason.NOT_OURS, Reason.PASSWORD_NOT_GIVEN, Reason.TOO_MANY_REQUESTS,
+    Reason.NOT_FOUND, Reason.NOT_OURS, Reason.PASSWORD_NOT_GIVEN, Reason.TOO_MANY_REQUESTS,
 }  # fmt: skip
 """What only the gateway's answers say."""
 

@@ -15,7 +15,8 @@ def data_mart(mart: DataMart, base: str, trace: str) -> dict[str, Any]:
 
     Args:
         mart: as it was read.
-        base: URL of the instance's API, up to and without ``/v2``.
+        base: path of the instance's API, up to and without ``/v2``. No host: the caller knows it, and a header that
+            names one could be anybody's.
         trace: of the request, which OpenScale wants beside a failure.
     """
     meta, at = mart.metadata, mart.spec.database

@@ -6,6 +6,7 @@ Pure: nothing here reads a clock, a setting or the network.
 from openscale_byok.resources.base import (
     ABANDON_ANNOTATION,
     API_VERSION,
+    DNS_SUBDOMAIN,
     FINALIZER,
     GROUP,
     HANDOVER_KEY,
@@ -53,10 +54,11 @@ KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ..
 )
 
 __all__ = [
-    "ABANDON_ANNOTATION", "API_VERSION", "CERTIFICATES", "FINALIZER", "GLOBAL", "GROUP", "HANDOVER_KEY",
-    "HANDOVER_TYPE", "KINDS", "MAX_CA_CHARACTERS", "MAX_DESCRIPTION_CHARACTERS", "MAX_DISPLAY_NAME_CHARACTERS",
-    "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT", "VERSION", "BindingStatus",
-    "Condition", "Credentials", "DataKeyEntry", "DataMart", "DataMartSpec", "DataMartStatus", "InstanceStatus", "Meta",
-    "OpenScaleInstance", "Properties", "Protection", "Resource", "Role", "RootKeyBinding", "RootKeyCRN",
-    "SealedPassword", "SealedSource", "SecretKeyRef", "Secrets", "Status", "TrustedProfile",
+    "ABANDON_ANNOTATION", "API_VERSION", "CERTIFICATES", "DNS_SUBDOMAIN", "FINALIZER", "GLOBAL", "GROUP",
+    "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS", "MAX_CA_CHARACTERS", "MAX_DESCRIPTION_CHARACTERS",
+    "MAX_DISPLAY_NAME_CHARACTERS", "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT",
+    "VERSION", "BindingStatus", "Condition", "Credentials", "DataKeyEntry", "DataMart", "DataMartSpec",
+    "DataMartStatus", "InstanceStatus", "Meta", "OpenScaleInstance", "Properties", "Protection", "Resource", "Role",
+    "RootKeyBinding", "RootKeyCRN", "SealedPassword", "SealedSource", "SecretKeyRef", "Secrets", "Status",
+    "TrustedProfile",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from openscale_byok.errors import ByokError
 from openscale_byok.ports import Clock
 from openscale_byok.shell import handlers
 from openscale_byok.shell.app import grounded
-from openscale_byok.shell.gateway import credentials, preferences, server
+from openscale_byok.shell.gateway import credentials, data_marts, preferences, server, side_calls
 from openscale_byok.shell.gateway.application import application
 from openscale_byok.shell.gateway.metrics import Metrics
 from openscale_byok.shell.gateway.parts import PARTS, Parts
@@ -50,10 +50,12 @@ async def run(settings: GatewaySettings) -> None:
         iam = IamTokens(ground.session, settings.iam_url, clock)
         rights = Rights(AskedReviews(ground.cluster, iam, settings.gateway_audiences), clock)
         pace = Pace(settings.gateway_requests_per_second, settings.gateway_burst, clock)
-        api = application(metrics, guard(rights, pace, audit))
+        api = application(metrics, guard(rights, pace, audit, side_calls.HEARTBEATS))
         giving = Giving(ground.context, reader, ground.cluster)
         api[PARTS] = Parts(reader, giving, ground.cluster, ground.cluster, rights, audit)
-        api.add_routes([*preferences.routes(OPENSCALE), *credentials.routes()])
+        of_an_instance = (preferences, data_marts, side_calls)
+        api.add_routes([route for module in of_an_instance for route in module.routes(OPENSCALE)])
+        api.add_routes(credentials.routes())
         certificate = await _certificate(settings, ground.cluster, clock)
         try:
             await _together(reader, api, certificate, settings, ground.cluster)

@@ -1,6 +1,5 @@
 """The routes of OpenScale's ``user_preferences``: the root key that a user brings."""
 
-import json
 import re
 from typing import Any
 
@@ -25,6 +24,7 @@ from openscale_byok.engine.scope import Key
 from openscale_byok.errors import Changed, Missing, Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import OpenScaleInstance, RootKeyBinding
+from openscale_byok.shell.gateway.bodies import json_of
 from openscale_byok.shell.gateway.parts import INSTANCES, Parts, instance_of, parts_of
 from openscale_byok.shell.gateway.requests import Asked
 
@@ -60,7 +60,7 @@ async def get(request: web.Request) -> web.Response:
     """One preference, as IBM's SDK has it."""
     found = await _current(request)
     if found is None or request.match_info["key"] != ROOT_KEY:
-        raise Missing(Reason.INVALID_REQUEST, f"the preference {_key(request)} is not set")
+        raise Missing(Reason.NOT_FOUND, f"the preference {_key(request)} is not set")
     return web.json_response({VALUE: found})
 
 
@@ -70,7 +70,7 @@ async def put(request: web.Request) -> web.Response:
     _, asked = parts_of(request)
     asked.about(Action.BINDING_CREATED, RootKeyBinding.KIND, "", "")
     instance = await instance_of(request, *MAKE)
-    body = await _json(request)
+    body = await json_of(request)
     wanted = root_key_in(body)
     await _hold(request, instance, wanted)
     return await _answer(request, instance, wanted, dict(body))
@@ -83,7 +83,7 @@ async def delete(request: web.Request) -> web.Response:
     asked.about(Action.BINDING_DELETED, RootKeyBinding.KIND, "", "")
     instance = await instance_of(request, *TAKE)
     if not await _hold(request, instance, None):
-        raise Missing(Reason.INVALID_REQUEST, f"the preference {ROOT_KEY} is not set")
+        raise Missing(Reason.NOT_FOUND, f"the preference {ROOT_KEY} is not set")
     return await _answer(request, instance, None, {})
 
 
@@ -93,7 +93,7 @@ async def patch(request: web.Request) -> web.Response:
     asked.about(Action.BINDING_CREATED, RootKeyBinding.KIND, "", "")
     instance = await instance_of(request, *MAKE, *READ)
     bindings = (await parts.store.bindings(*instance.key)).items
-    wanted = patched(await _json(request), current(instance, bindings))
+    wanted = patched(await json_of(request), current(instance, bindings))
     if wanted is None:
         asked.about(Action.BINDING_DELETED, RootKeyBinding.KIND, *instance.key)
     await _hold(request, instance, wanted)
@@ -179,10 +179,3 @@ def _ours_only(request: web.Request) -> None:
 
 def _key(request: web.Request) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "?", request.match_info["key"][:64])
-
-
-async def _json(request: web.Request) -> Any:  # noqa: ANN401 -- JSON
-    try:
-        return json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise invalid("the body must be JSON") from None

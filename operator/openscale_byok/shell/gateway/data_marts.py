@@ -1,0 +1,145 @@
+"""The routes of OpenScale's ``data_marts``: databases, and the passwords that requests give for them."""
+
+import contextlib
+import re
+import secrets
+
+from aiohttp import web
+
+from openscale_byok.core import openscale_answers as shown
+from openscale_byok.core.audit import Action
+from openscale_byok.core.caller import Access
+from openscale_byok.core.openscale_data_marts import changed, expect_ours, new, object_name
+from openscale_byok.core.preferences import LABELS
+from openscale_byok.crypto import envelope as envelopes
+from openscale_byok.errors import ByokError, Missing
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import DNS_SUBDOMAIN, DataMart, OpenScaleInstance
+from openscale_byok.shell.gateway.bodies import json_of
+from openscale_byok.shell.gateway.parts import Parts, instance_of, parts_of
+from openscale_byok.shell.gateway.requests import Asked
+
+MARTS = DataMart.PLURAL
+_SUFFIX_BYTES = 4
+_NAME_CHARACTERS = 253
+"""Of a name in an audit line: whatever a caller asks for, it stays one line of bounded length."""
+_HEADERS = {"Cache-Control": "no-store"}
+
+
+def routes(prefix: str) -> list[web.RouteDef]:
+    """The routes below an instance's path."""
+    all_of_them, one = f"{prefix}/data_marts", f"{prefix}/data_marts/{{id}}"
+    return [
+        web.get(all_of_them, get_all, name="data_marts.get", allow_head=False),
+        web.post(all_of_them, post, name="data_marts.post"),
+        web.get(one, get, name="data_mart.get", allow_head=False),
+        web.patch(one, patch, name="data_mart.patch"),
+        web.delete(one, delete, name="data_mart.delete"),
+    ]
+
+
+async def get_all(request: web.Request) -> web.Response:
+    """Every data mart of the instance, wherever it was made."""
+    parts, asked = parts_of(request)
+    instance = await instance_of(request, Access("list", MARTS))
+    found = (await parts.store.datamarts(*instance.key)).items
+    return web.json_response(shown.data_marts(found, _base(instance), asked.transaction), headers=_HEADERS)
+
+
+async def get(request: web.Request) -> web.Response:
+    """One data mart."""
+    instance = await instance_of(request, Access("get", MARTS, name=request.match_info["id"]))
+    return _answer(request, instance, await _mart(request, instance))
+
+
+async def post(request: web.Request) -> web.Response:
+    """Make a data mart and seal its password. What cannot be sealed is not kept."""
+    parts, asked = parts_of(request)
+    asked.about(Action.DATA_MART_CREATED, DataMart.KIND, "", "")
+    instance = await instance_of(request, Access("create", MARTS))
+    namespace, holder = instance.key
+    wanted = new(await json_of(request), holder, instance.spec.service_instance_id)
+    name = object_name(wanted.spec.get("displayName"), secrets.token_hex(_SUFFIX_BYTES))
+    asked.about(Action.DATA_MART_CREATED, DataMart.KIND, namespace, name)
+    await parts.giving.ready(instance.key)
+    made = DataMart.of(await parts.objects.create(DataMart.KIND, namespace, name, wanted.spec, LABELS))
+    try:
+        mart = await parts.giving.give(made, wanted.password)
+    except ByokError:
+        await _take_back(parts, made)
+        raise
+    _by_keys(asked, mart)
+    answer = _answer(request, instance, mart, status=202)
+    answer.headers["Location"] = f"{_base(instance)}/v2/data_marts/{name}"
+    return answer
+
+
+async def patch(request: web.Request) -> web.Response:
+    """Change a data mart by a JSON Patch (RFC 6902), and seal the password where one is given."""
+    parts, asked = parts_of(request)
+    name = request.match_info["id"]
+    asked.about(Action.DATA_MART_CHANGED, DataMart.KIND, "", name[:_NAME_CHARACTERS])
+    instance = await instance_of(request, Access("patch", MARTS, name=name))
+    asked.about(Action.DATA_MART_CHANGED, DataMart.KIND, instance.metadata.namespace, name[:_NAME_CHARACTERS])
+    mart = await _mart(request, instance)
+    change = changed(mart, await json_of(request), instance.spec.service_instance_id)
+    if change.password is not None:
+        asked.about(Action.PASSWORD_GIVEN, DataMart.KIND, *mart.key)
+        await parts.giving.ready(instance.key)
+    if change.spec:
+        mart = DataMart.of(await parts.objects.patch_spec(DataMart.KIND, mart.metadata, change.spec))
+    if change.password is not None:
+        mart = await parts.giving.give(mart, change.password)
+        _by_keys(asked, mart)
+    return _answer(request, instance, mart)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete a data mart of the gateway's, with its sealed password."""
+    parts, asked = parts_of(request)
+    name = request.match_info["id"]
+    asked.about(Action.DATA_MART_DELETED, DataMart.KIND, "", name[:_NAME_CHARACTERS])
+    instance = await instance_of(request, Access("delete", MARTS, name=name))
+    asked.about(Action.DATA_MART_DELETED, DataMart.KIND, instance.metadata.namespace, name[:_NAME_CHARACTERS])
+    mart = await _mart(request, instance)
+    expect_ours(mart)
+    await parts.objects.remove(DataMart.KIND, mart.metadata)
+    return web.Response(status=204, headers=_HEADERS)
+
+
+async def _mart(request: web.Request, instance: OpenScaleInstance) -> DataMart:
+    """The data mart that the path names, read afresh.
+
+    Raises:
+        Missing: there is none of this instance.
+    """
+    parts, _ = parts_of(request)
+    name = request.match_info["id"]
+    if re.fullmatch(DNS_SUBDOMAIN, name):  # else the name could lead elsewhere in the API server's paths
+        with contextlib.suppress(Missing):
+            mart = await parts.objects.datamart(instance.metadata.namespace, name)
+            if mart.spec.instance_ref.name == instance.metadata.name:
+                return mart
+    raise Missing(Reason.NOT_FOUND, "this instance has no such data mart")
+
+
+async def _take_back(parts: Parts, made: DataMart) -> None:
+    """Delete what was made for a password that could not be sealed; where that fails, its conditions say what it is."""
+    with contextlib.suppress(ByokError):
+        await parts.objects.remove(DataMart.KIND, made.metadata)
+
+
+def _by_keys(asked: Asked, mart: DataMart) -> None:
+    sealed = mart.status.sealed_password
+    if sealed is not None:
+        asked.by_keys(envelopes.parse(sealed.envelope).wrapped.root_key, sealed.data_key)
+
+
+def _answer(request: web.Request, instance: OpenScaleInstance, mart: DataMart, status: int = 200) -> web.Response:
+    _, asked = parts_of(request)
+    found = shown.data_mart(mart, _base(instance), asked.transaction)
+    return web.json_response(found, status=status, headers=_HEADERS)
+
+
+def _base(instance: OpenScaleInstance) -> str:
+    return f"/openscale/{instance.spec.service_instance_id}"
