@@ -1,6 +1,7 @@
 """What every tier shares: a real cluster, our CRDs on it, and a namespace for each test."""
 
 import os
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -11,6 +12,8 @@ from hypothesis import HealthCheck, settings
 from key_protect_emulator.control import Emulator
 from local_cluster import Cluster
 from openscale_byok.resources import GROUP, KINDS
+
+sys.path.append(str(Path(__file__).parent))  # what several tiers share lies beside this file
 
 # Time limits of single examples say more about who shares the machine than about the code.
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

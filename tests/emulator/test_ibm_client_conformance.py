@@ -9,26 +9,20 @@ The environment is built once and kept in the user's cache folder. The suite sle
 the other tests of this tier (see conftest.py).
 """
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
 import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import jwt
-import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ibm_environments import environment, python_of
 from key_protect_emulator.control import Emulator
 
-REQUIREMENTS = Path(__file__).parents[2] / "requirements" / "ibm-keyprotect.txt"
+CLIENT = "ibm-keyprotect"
 SUITE = "test/integration/test_ibm_key_protect_api_v2.py"
 PASSED = 40
 
@@ -43,42 +37,9 @@ SKIPPED = {
 }
 
 
-def ibm_python() -> Path:
-    """The interpreter of an environment that holds exactly what the lock file says; made if missing."""
-    lock = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openscale-byok"
-    folder = cache / f"ibm-keyprotect-{lock}"
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix="ibm-keyprotect-", dir=cache))
-        try:
-            _run([sys.executable, "-m", "venv", str(draft)])
-            # This file may move before it is used: nothing but bin/python is called afterwards.
-            install = ["install", "-q", "--require-hashes", "--only-binary", ":all:", "-r", str(REQUIREMENTS)]
-            _run([str(draft / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", *install])
-            with contextlib.suppress(OSError):  # somebody else was faster
-                draft.rename(folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    return folder / "bin" / "python"
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.fail(f"{' '.join(command[1:4])} failed:\n{done.stderr[-2000:]}", pytrace=False)
-
-
-def environment() -> dict[str, str]:
-    """Ours, without what could lead a client elsewhere: proxies, IBM settings, our own packages."""
-    unwanted = ("IBM_", "BLUEMIX", "PYTHON", "PYTEST")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(unwanted) and "proxy" not in k.lower()}
-    return {**kept, "NO_PROXY": "*"}
-
-
 def run_ibm_suite(folder: Path) -> dict:
     """Run IBM's suite in `folder`; called from conftest.py, in a thread."""
-    python = ibm_python()
+    python = python_of(CLIENT)
     report = folder / "report.xml"
     with Emulator.start() as emulator:
         settings = {
@@ -145,7 +106,7 @@ def test_ibm_client_gets_its_plaintext_back(tmp_path) -> None:
         )
         emulator.grant(profile, emulator.instance)
         script = Path(__file__).with_name("ibm_client_check.py")
-        command = [str(ibm_python()), str(script), emulator.url, profile, str(token_file)]
+        command = [str(python_of(CLIENT)), str(script), emulator.url, profile, str(token_file)]
         done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     assert json.loads(done.stdout) == {
