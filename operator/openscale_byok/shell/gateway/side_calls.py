@@ -1,11 +1,12 @@
 """What IBM's OpenScale SDK asks before anything else: answered with what is true here, and no more."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from aiohttp import web
 
 from openscale_byok.core.caller import Access
 from openscale_byok.engine.context import log
+from openscale_byok.engine.world import World
 from openscale_byok.shell.gateway.parts import INSTANCES, parts_of
 
 HEARTBEATS = frozenset({"/v2/fairness/heartbeat", "/openscale/v2/fairness/heartbeat"})
@@ -44,10 +45,7 @@ async def entitlements(request: web.Request) -> web.Response:
         left -= 1
         return left >= 0 and await parts.rights.allowed(asked.caller, access)
 
-    places: dict[str, dict[str, str]] = defaultdict(dict)
-    for (namespace, name), scope in parts.reader.world.scopes.items():
-        if scope.instance is not None and not parts.reader.world.rival((namespace, name)):
-            places[namespace][name] = scope.instance.spec.service_instance_id
+    places = _rightful(parts.reader.world)
     everywhere = await may(Access("list", INSTANCES))
     found: list[str] = []
     for namespace, instances in sorted(places.items()):
@@ -60,3 +58,14 @@ async def entitlements(request: web.Request) -> web.Response:
     if left < 0:
         log.warning("too many instances to ask for each: grant list on them", user=asked.caller.user)
     return web.json_response({"entitlements": {"ai_openscale": [{"id": id_} for id_ in found]}})
+
+
+def _rightful(world: World) -> dict[str, dict[str, str]]:
+    """By namespace and name: the service instance id of each instance that has it rightfully."""
+    known = {key: scope.instance.spec.service_instance_id for key, scope in world.scopes.items() if scope.instance}
+    claims = Counter(known.values())
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for (namespace, name), id_ in known.items():
+        if claims[id_] == 1 or not world.rival((namespace, name)):
+            found[namespace][name] = id_
+    return found
