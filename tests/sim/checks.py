@@ -80,7 +80,8 @@ class Checks:
 
     def _stored(self, mart: DataMart, instance: OpenScaleInstance | None) -> None:
         name, sealed = mart.metadata.name, mart.status.sealed_password
-        source = self.cluster.secrets.get((mart.metadata.namespace, mart.spec.database.password.secret_ref.name))
+        ref = mart.spec.database.password.secret_ref
+        source = self.cluster.secrets.get((mart.metadata.namespace, ref.name if ref is not None else ""))
         there = source.values.get(HANDOVER_KEY) if source is not None else None
         opened, recorded = None, False
         if sealed is not None and instance is not None:

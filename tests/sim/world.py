@@ -11,6 +11,7 @@ from openscale_byok.resources import HANDOVER_KEY, HANDOVER_TYPE, DataMart, Open
 from .checks import Checks
 from .cluster import Cluster, Raw
 from .gate import task_factory
+from .gateway import Gateway
 from .loop import LoopClock, VirtualLoop
 from .operator import Operator
 from .root_keys import RootKey, Vault
@@ -38,6 +39,7 @@ class World:
         self.cluster = Cluster(lambda: clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
         self.vault = Vault()
         self.operators: list[Operator] = []
+        self.gateways: list[Gateway] = []
         self.checks = Checks(self.cluster, self.vault)
         self.cluster.canaries = self.vault.canaries
         self.cluster.on_change.append(self.checks)
@@ -48,8 +50,8 @@ class World:
 
     def close(self) -> None:
         """End everything."""
-        for operator in self.operators:
-            operator.crash()
+        for each in (*self.operators, *self.gateways):
+            each.crash()
         self.loop.run_ready()
         self.loop.close()
         structlog.reset_defaults()
@@ -64,13 +66,20 @@ class World:
         self.loop.run_ready()
         return made
 
+    def start_gateway(self) -> Gateway:
+        """Start a replica of the gateway, with an empty memory. It works where it is named in `run` and `wait`."""
+        made = Gateway(f"gateway-{len(self.gateways) + 1}", self.loop, self.cluster, self.vault, self.tuning)
+        self.gateways.append(made)
+        self.loop.run_ready()
+        return made
+
     def living(self) -> list[Operator]:
         """Those that run."""
         self.operators = [operator for operator in self.operators if operator.alive]
         assert not self.unhandled, self.unhandled
         return self.operators
 
-    def run(self, *operators: Operator, limit: int = 1_500) -> None:
+    def run(self, *operators: Operator | Gateway, limit: int = 1_500) -> None:
         """Let them work until all wait for time: events arrive in order, calls are answered in order."""
         for _ in range(limit):
             busy = [operator for operator in operators or self.living() if operator.busy()]
@@ -86,7 +95,7 @@ class World:
         names = [call.name for o in self.operators for call in o.process.pending]
         raise AssertionError(f"does not come to rest: {names}")
 
-    def wait(self, seconds: float, *operators: Operator) -> None:
+    def wait(self, seconds: float, *operators: Operator | Gateway) -> None:
         """Let time pass, and them (or everyone) work meanwhile."""
         until = self.loop.time() + seconds
         while True:

@@ -1,0 +1,229 @@
+"""A password that a request gives: answered only once it is safe, whoever moves keys or crashes meanwhile."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from openscale_byok.core.key_state import KeyState
+from openscale_byok.engine.opening import Opened
+from openscale_byok.errors import ByokError
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import GLOBAL, DataMart
+from sim.cluster import Raw
+from sim.expect import expect_settled
+from sim.gateway import Gateway
+from sim.operator import Operator
+from sim.world import CRNS, INSTANCE, NAMESPACE, World
+
+HOST = "db.example.com"
+PASSWORD = b"canary-password-given"
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A world of its own for each story, with an instance."""
+    made = World()
+    made.vault.canaries.add(PASSWORD.decode())
+    made.create_instance()
+    yield made
+    made.close()
+
+
+def started(world: World) -> tuple[Operator, Gateway]:
+    """An operator, and a replica of the gateway that has read everything."""
+    operator = world.start()
+    world.wait(3.0)
+    gateway = world.start_gateway()
+    world.run(operator, gateway)
+    return operator, gateway
+
+
+def mart(world: World, name: str = "g") -> Raw:
+    """A data mart that names no Secret."""
+    database = {
+        "type": "PostgreSQL", "host": HOST, "port": 5432, "name": "marts", "schema": "openscale",
+        "username": name, "tls": "VerifyFull", "password": {"revision": 0},
+    }  # fmt: skip
+    spec = {"instanceRef": {"name": INSTANCE}, "database": database}
+    return world.cluster.create(DataMart.KIND, NAMESPACE, name, spec)
+
+
+def given(world: World, gateway: Gateway, made: Raw, password: bytes = PASSWORD) -> "asyncio.Task[DataMart]":
+    """The request, on its way."""
+    world.checks.allow(password, HOST)
+    task = gateway.give(made, password)
+    world.loop.run_ready()
+    return task
+
+
+def answered(world: World, task: "asyncio.Task[DataMart]", password: bytes = PASSWORD) -> None:
+    """The request was answered: from now on the password must never be lost (every change checks it)."""
+    assert task.done()
+    task.result()
+    world.checks.newest["g"] = password
+    world.checks()
+
+
+def opened(world: World, operator: Operator, gateway: Gateway) -> Opened:
+    """What a reader gets."""
+    asking = gateway.open(NAMESPACE, "g")
+    world.loop.run_ready()
+    world.run(operator, gateway)
+    return asking.result()
+
+
+def condition(world: World, type_: str = "Ready") -> tuple[str, str]:
+    """Status and reason of a condition of the data mart."""
+    found = DataMart.of(world.mart("g")).status.conditions
+    return next(((c.status, c.reason) for c in found if c.type == type_), ("", ""))
+
+
+def until_call(world: World, gateway: Gateway, name: str) -> None:
+    """Let the gateway go on until it is about to make this call."""
+    for _ in range(100):
+        gateway.deliver_heard()
+        world.loop.run_ready()
+        if any(call.name.startswith(name) for call in gateway.process.pending):
+            return
+        if gateway.process.pending:
+            gateway.process.whole()
+            world.loop.run_ready()
+    raise AssertionError(f"never comes to {name}: {[call.name for call in gateway.process.pending]}")
+
+
+@pytest.mark.parametrize("letter", ["", "A"])
+def test_what_is_given_is_sealed_and_ready(world: World, letter: str) -> None:
+    """The first password of an instance waits for its data key; answered, it opens, and says how it came."""
+    if letter:
+        world.bind("x", letter)
+    operator, gateway = started(world)
+    asking = given(world, gateway, mart(world))
+    world.wait(1.0, operator, gateway)
+    answered(world, asking)
+    world.wait(5.0, operator, gateway)
+    assert condition(world) == ("True", "Sealed")
+    assert condition(world, "SourceRemoved") == ("True", "Given")
+    found = opened(world, operator, gateway)
+    assert (found.secret, found.revision, found.root_key) == (PASSWORD, 1, CRNS[letter] if letter else GLOBAL)
+    gateway.crash()
+    world.settle()
+    expect_settled(world)
+
+
+def test_each_password_that_is_given_counts(world: World) -> None:
+    """A second password takes the place of the first, and has the next revision."""
+    operator, gateway = started(world)
+    answered(world, _run(world, operator, gateway, given(world, gateway, mart(world))))
+    del world.checks.newest["g"]
+    other = b"canary-password-other"
+    again = _run(world, operator, gateway, given(world, gateway, world.mart("g"), other))
+    answered(world, again, other)
+    found = opened(world, operator, gateway)
+    assert (found.secret, found.revision) == (other, 2)
+
+
+def _run(
+    world: World, operator: Operator, gateway: Gateway, task: "asyncio.Task[DataMart]"
+) -> "asyncio.Task[DataMart]":
+    world.wait(1.0, operator, gateway)
+    return task
+
+
+def test_without_a_password_it_says_so_and_nothing_spins(world: World) -> None:
+    """Nobody has given one yet: PasswordNotGiven, no warning event, and an hour of waiting costs no write."""
+    operator, gateway = started(world)
+    mart(world)
+    world.wait(5.0, operator, gateway)
+    assert condition(world) == ("False", "PasswordNotGiven")
+    assert "PasswordNotGiven" not in str(world.cluster.announced)
+    before = world.cluster.writes
+    world.wait(3_600.0, operator, gateway)
+    assert world.cluster.writes == before
+
+
+def test_a_data_key_that_was_replaced_meanwhile_seals_nothing_for_long(world: World) -> None:
+    """Between the seal and its check everything moves to another root key: sealed again before it is answered."""
+    operator, gateway = started(world)
+    first = mart(world)
+    answered(world, _run(world, operator, gateway, given(world, gateway, first, b"canary-first")), b"canary-first")
+    del world.checks.newest["g"]
+    asking = given(world, gateway, world.mart("g"))
+    until_call(world, gateway, "patch status g")
+    while any(call.name.startswith("patch status g") for call in gateway.process.pending):
+        gateway.process.whole()  # stored under the data key of now
+        world.loop.run_ready()
+    world.bind("x", "A")
+    world.wait(30.0, operator)
+    assert not asking.done()
+    world.wait(5.0, operator, gateway)
+    answered(world, asking)
+    assert opened(world, operator, gateway).root_key == CRNS["A"]
+
+
+def test_a_request_that_slept_never_leaves_what_does_not_open(world: World) -> None:
+    """The gateway stands still before its write, the data key is retired: its write is of a key that is gone, and
+    mended before it answers."""
+    operator, gateway = started(world)
+    world.give("other", handover=True)
+    world.create_mart("other")
+    world.wait(5.0, operator, gateway)
+    asking = given(world, gateway, mart(world))
+    until_call(world, gateway, "patch status g")
+    world.bind("x", "A")
+    world.wait(60.0, operator)
+    keys = world.instance()["status"]["properties"]["dataKeys"]
+    assert [key["rootKey"] for key in keys] == [CRNS["A"]], "the data key that the request knows is gone"
+    world.wait(5.0, operator, gateway)
+    answered(world, asking)
+    assert opened(world, operator, gateway).secret == PASSWORD
+
+
+@pytest.mark.parametrize("calls", range(8))
+def test_a_crash_anywhere_loses_nothing_that_was_answered(world: World, calls: int) -> None:
+    """A replica dies after any of its calls; whoever was not answered gives it again to another, which answers."""
+    operator, gateway = started(world)
+    asking = given(world, gateway, mart(world))
+    for _ in range(calls):
+        gateway.deliver_heard()
+        world.loop.run_ready()
+        if gateway.process.pending:
+            gateway.process.half()
+            world.loop.run_ready()
+        world.run(operator)
+    done = asking.done() and not asking.cancelled()
+    if done:
+        answered(world, asking)
+    gateway.crash()
+    world.wait(30.0, operator)
+    other = world.start_gateway()
+    world.run(operator, other)
+    if not done:
+        answered(world, _run(world, operator, other, given(world, other, world.mart("g"))))
+    assert opened(world, operator, other).secret == PASSWORD
+
+
+def test_a_refused_root_key_takes_no_password(world: World) -> None:
+    """Disabled: the request is refused with that reason, and nothing is stored."""
+    world.bind("x", "A")
+    operator, gateway = started(world)
+    world.root_key("A").state = KeyState.SUSPENDED
+    world.wait(1.1 * world.tuning.key_poll_seconds, operator, gateway)
+    made = mart(world)
+    asking = _run(world, operator, gateway, given(world, gateway, made))
+    error = asking.exception()
+    assert isinstance(error, ByokError)
+    assert error.reason is Reason.KEY_DISABLED
+    assert "sealedPassword" not in world.mart("g")["status"]
+
+
+def test_nothing_is_sealed_for_another_endpoint_than_was_seen(world: World) -> None:
+    """The data mart goes elsewhere than when its password was given: refused, and nothing is stored."""
+    operator, gateway = started(world)
+    made = mart(world)
+    world.cluster.change_spec(DataMart.KIND, NAMESPACE, "g", {"database": {"host": "elsewhere"}})
+    asking = _run(world, operator, gateway, given(world, gateway, made))
+    error = asking.exception()
+    assert isinstance(error, ByokError)
+    assert error.reason is Reason.CHANGED_MEANWHILE
+    assert "sealedPassword" not in world.mart("g")["status"]
