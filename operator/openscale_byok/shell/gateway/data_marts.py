@@ -22,7 +22,7 @@ from openscale_byok.shell.gateway.requests import Asked
 MARTS = DataMart.PLURAL
 _SUFFIX_BYTES = 4
 _NAME_CHARACTERS = 253
-"""Of a name in an audit line: whatever a caller asks for, it stays one line of bounded length."""
+"""The longest name that there is; whatever a caller asks for, an audit line holds no longer one."""
 _HEADERS = {"Cache-Control": "no-store"}
 
 
@@ -115,7 +115,8 @@ async def _mart(request: web.Request, instance: OpenScaleInstance) -> DataMart:
     """
     parts, _ = parts_of(request)
     name = request.match_info["id"]
-    if re.fullmatch(DNS_SUBDOMAIN, name):  # else the name could lead elsewhere in the API server's paths
+    # Any other name could lead elsewhere in the API server's paths.
+    if len(name) <= _NAME_CHARACTERS and re.fullmatch(DNS_SUBDOMAIN, name):
         with contextlib.suppress(Missing):
             mart = await parts.objects.datamart(instance.metadata.namespace, name)
             if mart.spec.instance_ref.name == instance.metadata.name:

@@ -1,0 +1,273 @@
+"""The routes of data marts over HTTP: in which order things are done, and what is left where one of them fails."""
+
+import copy
+from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from openscale_byok.core.audit import AuditEvent
+from openscale_byok.core.caller import Access, Caller
+from openscale_byok.errors import Changed, Missing, Refused, Unavailable
+from openscale_byok.ports import Listing
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import DataMart, Meta, OpenScaleInstance
+from openscale_byok.shell.gateway import data_marts
+from openscale_byok.shell.gateway.parts import PARTS
+from openscale_byok.shell.gateway.requests import guard
+
+GUID = "00000000-1111-2222-3333-444444444444"
+BASE = f"/openscale/{GUID}/v2/data_marts"
+CANARY = "canary-Zw5"
+BODY: dict[str, Any] = {
+    "name": "Scores",
+    "database_configuration": {
+        "database_type": "postgresql",
+        "credentials": {"hostname": "db", "port": 5432, "db": "d", "username": "u", "password": CANARY},
+        "location": {"schema_name": "s"},
+    },
+}
+RENAME = [{"op": "replace", "path": "/name", "value": "Other"}]
+PASSWORD = [{"op": "replace", "path": "/database_configuration/credentials/password", "value": CANARY}]
+MOVE = [*PASSWORD, {"op": "replace", "path": "/database_configuration/credentials/hostname", "value": "elsewhere"}]
+
+
+class Here:
+    """Objects, giving, rights, pace and audit, all in memory; what is done to them is written down in order."""
+
+    def __init__(self) -> None:
+        self.marts: dict[str, dict[str, Any]] = {}
+        self.done: list[str] = []
+        self.fails: dict[str, Exception] = {}
+        self.denied: set[str] = set()
+        self.lines: list[AuditEvent] = []
+        spec = {"serviceInstanceId": GUID}
+        self.held = OpenScaleInstance.of({"metadata": {"namespace": "a", "name": "prod"}, "spec": spec})
+
+    def instance(self, id_: str) -> OpenScaleInstance | None:
+        return self.held if id_ == GUID else None
+
+    async def caller(self, token: str) -> Caller:
+        return Caller(token, "kubernetes")
+
+    async def allowed(self, caller: Caller, access: Access) -> bool:
+        return str(access) not in self.denied and access.verb != "list"
+
+    def take(self, caller: Caller) -> None:
+        return None
+
+    def write(self, event: AuditEvent) -> None:
+        self.lines.append(event)
+
+    async def datamart(self, namespace: str, name: str) -> DataMart:
+        self._do(f"read {name}")
+        if name not in self.marts:
+            raise Missing(Reason.CHANGED_MEANWHILE, "gone")
+        return DataMart.of(self.marts[name])
+
+    async def datamarts(self, namespace: str, instance: str) -> Listing[DataMart]:
+        return Listing(1, tuple(DataMart.of(raw) for raw in self.marts.values()))
+
+    async def create(
+        self, kind: str, namespace: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str]
+    ) -> dict[str, Any]:
+        self._do("create")
+        return self.put(name, dict(spec), labels=dict(labels))
+
+    async def patch_spec(self, kind: str, meta: Meta, spec: Mapping[str, Any]) -> dict[str, Any]:
+        self._do(f"patch {dict(spec)}")
+        found = self.marts[meta.name]["spec"]
+        found |= {key: value for key, value in spec.items() if key != "database"}
+        found["database"] |= spec.get("database", {})
+        return copy.deepcopy(self.marts[meta.name])
+
+    async def remove(self, kind: str, meta: Meta) -> None:
+        self._do("remove")
+        assert meta.uid
+        del self.marts[meta.name]
+
+    async def ready(self, key: tuple[str, str]) -> None:
+        self._do("ready")
+
+    async def give(self, seen: DataMart, password: bytes) -> DataMart:
+        self._do(f"give {seen.spec.database.host}")
+        assert password.decode().startswith(CANARY)
+        return seen
+
+    def put(self, name: str, spec: dict[str, Any], **meta: Any) -> dict[str, Any]:
+        """A data mart as it is stored."""
+        self.marts[name] = {"metadata": {"namespace": "a", "name": name, "uid": f"u-{name}", **meta}, "spec": spec}
+        return copy.deepcopy(self.marts[name])
+
+    def _do(self, what: str) -> None:
+        self.done.append(what)
+        error = self.fails.get(what.split(maxsplit=1)[0])
+        if error is not None:
+            raise error
+
+
+@pytest.fixture
+def here() -> Here:
+    """An instance without data marts."""
+    return Here()
+
+
+@pytest.fixture
+async def client(here: Here) -> AsyncIterator[TestClient]:
+    """The routes behind the gateway's own middleware."""
+    app = web.Application(middlewares=[guard(here, here, here)])
+    app[PARTS] = SimpleNamespace(rights=here, reader=here, store=here, objects=here, giving=here)
+    app.add_routes(data_marts.routes("/openscale/{instance}/v2"))
+    async with TestClient(TestServer(app), headers={"Authorization": "Bearer alice"}) as found:
+        yield found
+
+
+async def ask(client: TestClient, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    """Status and body, in which there is never the password."""
+    answer = await client.request(method, path, json=body)
+    text = await answer.text()
+    assert CANARY not in text
+    assert answer.headers["X-Global-Transaction-ID"]
+    return answer.status, await answer.json() if text else None
+
+
+async def made(client: TestClient, here: Here) -> str:
+    """The id of a data mart that was made over HTTP."""
+    status, found = await ask(client, "POST", BASE, BODY)
+    assert status == 202
+    here.done.clear()
+    here.lines.clear()
+    return str(found["metadata"]["id"])
+
+
+async def test_a_data_mart_is_made_once_its_password_can_be_sealed(client, here):
+    """Asked first, made then, sealed at last; labelled as the gateway's, and without the password in its spec."""
+    status, found = await ask(client, "POST", BASE, BODY)
+    assert status == 202
+    assert here.done == ["ready", "create", "give db"]
+    (name,) = here.marts
+    assert found["metadata"]["id"] == name
+    assert here.marts[name]["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "openscale-byok-gateway"}
+    assert CANARY not in str(here.marts)
+    (line,) = here.lines
+    assert (line.action, line.outcome, line.namespace, line.name) == ("datamart/create", "success", "a", name)
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "status", "done"),
+    [
+        ("ready", Refused(Reason.KEY_DISABLED, "no"), 403, ["ready"]),
+        ("create", Refused(Reason.INVALID_OBJECT, "no"), 400, ["ready", "create"]),
+        ("give", Refused(Reason.KEY_DISABLED, "no"), 403, ["ready", "create", "give db", "remove"]),
+        ("give", Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "away"), 503, ["ready", "create", "give db", "remove"]),
+    ],
+)
+async def test_what_cannot_be_sealed_is_not_kept(client, here, step, error, status, done):
+    """Whichever step fails, no data mart without a password stays behind, and the audit says that it failed."""
+    here.fails[step] = error
+    found, body = await ask(client, "POST", BASE, BODY)
+    assert (found, body["errors"][0]["code"]) == (status, error.reason.value)
+    assert here.done == done
+    assert not here.marts
+    assert {line.outcome for line in here.lines} <= {"failure", "denied"}
+
+
+@pytest.mark.parametrize(
+    ("patch", "done"),
+    [
+        (RENAME, ["patch {'displayName': 'Other'}"]),
+        (PASSWORD, ["ready", "give db"]),
+        (MOVE, ["ready", "patch {'database': {'host': 'elsewhere'}}", "give elsewhere"]),
+        ([{"op": "replace", "path": "/name", "value": "Scores"}], []),
+    ],
+    ids=["rename", "password", "move", "nothing"],
+)
+async def test_a_change_is_stored_and_its_password_sealed_for_it(client, here, patch, done):
+    """The spec first, the password for that spec then, and neither where it stays."""
+    name = await made(client, here)
+    status, found = await ask(client, "PATCH", f"{BASE}/{name}", patch)
+    assert status == 200
+    assert here.done == [f"read {name}", *done]
+    assert found["metadata"]["id"] == name
+    (line,) = here.lines
+    assert line.action == ("datamart.password/set" if "ready" in done else "datamart/update")
+
+
+async def test_a_password_that_cannot_be_sealed_changes_nothing(client, here):
+    """Where the root key says no, the endpoint stays where it was, with the password that is sealed for it."""
+    name = await made(client, here)
+    here.fails["ready"] = Refused(Reason.KEY_DISABLED, "no")
+    before = copy.deepcopy(here.marts)
+    status, _ = await ask(client, "PATCH", f"{BASE}/{name}", MOVE)
+    assert status == 403
+    assert here.marts == before
+
+
+async def test_a_change_of_somebody_else_meanwhile_is_a_conflict(client, here):
+    """Nothing of theirs is overwritten."""
+    name = await made(client, here)
+    here.fails["patch"] = Changed(Reason.CHANGED_MEANWHILE, "another")
+    status, _ = await ask(client, "PATCH", f"{BASE}/{name}", RENAME)
+    assert status == 409
+
+
+async def test_only_the_gateways_own_are_deleted(client, here):
+    """One that kubectl made is seen, and left alone: 409, and where to change it."""
+    name = await made(client, here)
+    here.put("by-hand", here.marts[name]["spec"])
+    status, found = await ask(client, "GET", f"{BASE}/by-hand")
+    assert (status, found["entity"]["name"]) == (200, "Scores")
+    status, found = await ask(client, "DELETE", f"{BASE}/by-hand")
+    assert (status, found["errors"][0]["code"]) == (409, "NotOurs")
+    status, found = await ask(client, "PATCH", f"{BASE}/by-hand", RENAME)
+    assert (status, found["errors"][0]["code"]) == (409, "NotOurs")
+    status, _ = await ask(client, "DELETE", f"{BASE}/{name}")
+    assert status == 204
+    assert set(here.marts) == {"by-hand"}
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+@pytest.mark.parametrize("name", ["none", "other", "..%2Fother", "%2e%2e", "A", "a%00b", "x" * 300, "a%2Fstatus"])
+async def test_what_is_not_of_this_instance_is_not_found(client, here, method, name):
+    """Another instance's, none at all, or a name that would lead elsewhere: never anything but 404, and untouched."""
+    await made(client, here)
+    (mine,) = here.marts
+    here.put("other", {**here.marts[mine]["spec"], "instanceRef": {"name": "another"}})
+    before = copy.deepcopy(here.marts)
+    status, found = await ask(client, method, f"{BASE}/{name}", RENAME if method == "PATCH" else None)
+    assert (status, found["errors"][0]["code"]) in ((404, "NotFound"), (404, "InvalidRequest"))
+    assert here.marts == before
+    assert set(here.done) <= {"read none", "read other"}
+
+
+@pytest.mark.parametrize(
+    ("method", "denied"),
+    [("GET", "get"), ("PATCH", "patch"), ("DELETE", "delete")],
+)
+async def test_each_verb_is_a_right_of_its_own(client, here, method, denied):
+    """Who may not is told so before the data mart is read, and the refusal is audited."""
+    name = await made(client, here)
+    here.denied.add(f"{denied} datamarts/{name} in namespace a")
+    status, found = await ask(client, method, f"{BASE}/{name}", RENAME if method == "PATCH" else None)
+    assert (status, found["errors"][0]["code"]) == (403, "NotAllowed")
+    assert here.done == []
+    assert [line.outcome for line in here.lines] == ["denied"]
+
+
+async def test_listing_and_making_are_rights_too(client, here):
+    """Without them nothing is told and nothing made."""
+    here.denied.add("create datamarts in namespace a")
+    assert (await ask(client, "POST", BASE, BODY))[0] == 403
+    assert (await ask(client, "GET", BASE))[0] == 403
+    assert here.done == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff"])
+async def test_a_body_that_is_no_json_is_refused(client, body):
+    """Nothing of it is repeated."""
+    answer = await client.post(BASE, data=body)
+    assert answer.status == 400
+    assert (await answer.json())["errors"][0]["message"] == "the body must be JSON"
