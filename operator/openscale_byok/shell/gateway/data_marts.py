@@ -9,10 +9,10 @@ from aiohttp import web
 from openscale_byok.core import openscale_answers as shown
 from openscale_byok.core.audit import Action
 from openscale_byok.core.caller import Access
-from openscale_byok.core.openscale_data_marts import changed, expect_ours, new, object_name
+from openscale_byok.core.openscale_data_marts import Change, changed, expect_ours, new, object_name
 from openscale_byok.core.preferences import LABELS
 from openscale_byok.crypto import envelope as envelopes
-from openscale_byok.errors import ByokError, Missing
+from openscale_byok.errors import ByokError, Changed, Missing
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import DNS_SUBDOMAIN, DataMart, OpenScaleInstance
 from openscale_byok.shell.gateway.bodies import json_of
@@ -21,6 +21,8 @@ from openscale_byok.shell.gateway.requests import Asked
 
 MARTS = DataMart.PLURAL
 _SUFFIX_BYTES = 4
+TRIES = 5
+"""How often a change begins anew because the object changed meanwhile."""
 _NAME_CHARACTERS = 253
 """The longest name that there is; whatever a caller asks for, an audit line holds no longer one."""
 _HEADERS = {"Cache-Control": "no-store"}
@@ -81,17 +83,34 @@ async def patch(request: web.Request) -> web.Response:
     asked.about(Action.DATA_MART_CHANGED, DataMart.KIND, "", name[:_NAME_CHARACTERS])
     instance = await instance_of(request, Access("patch", MARTS, name=name))
     asked.about(Action.DATA_MART_CHANGED, DataMart.KIND, instance.metadata.namespace, name[:_NAME_CHARACTERS])
-    mart = await _mart(request, instance)
-    change = changed(mart, await json_of(request), instance.spec.service_instance_id)
-    if change.password is not None:
-        asked.about(Action.PASSWORD_GIVEN, DataMart.KIND, *mart.key)
-        await parts.giving.ready(instance.key)
-    if change.spec:
-        mart = DataMart.of(await parts.objects.patch_spec(DataMart.KIND, mart.metadata, change.spec))
+    mart, change = await _store_change(request, instance, await json_of(request))
     if change.password is not None:
         mart = await parts.giving.give(mart, change.password)
         _by_keys(asked, mart)
     return _answer(request, instance, mart)
+
+
+async def _store_change(request: web.Request, instance: OpenScaleInstance, body: object) -> tuple[DataMart, Change]:
+    """Store what a patch makes of the spec; the data mart as stored, and the change. Nothing before its password could
+    be sealed.
+
+    The operator writes statuses of its own meanwhile: then the patch is about what is there now, and is looked at anew.
+    """
+    parts, asked = parts_of(request)
+    for left in reversed(range(TRIES)):
+        mart = await _mart(request, instance)
+        change = changed(mart, body, instance.spec.service_instance_id)
+        if change.password is not None:
+            asked.about(Action.PASSWORD_GIVEN, DataMart.KIND, *mart.key)
+            await parts.giving.ready(instance.key)
+        if not change.spec:
+            return mart, change
+        try:
+            return DataMart.of(await parts.objects.patch_spec(DataMart.KIND, mart.metadata, change.spec)), change
+        except Changed:
+            if not left:
+                raise
+    raise RuntimeError("unreachable")
 
 
 async def delete(request: web.Request) -> web.Response:
