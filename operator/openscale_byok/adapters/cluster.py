@@ -1,24 +1,17 @@
-"""The cluster behind the ports `Store` and `SourceReader`: the only module that imports `kubernetes`.
+"""The cluster behind the ports `Store`, `Objects` and `SourceReader`, and what else we ask of an API server.
 
 Every write is a JSON merge patch with the resourceVersion that was read, so the API server refuses it
-(409) if the object is another by now. 429 and its Retry-After are honoured once, here; everything else is
-for the engine to try again.
+(409) if the object is another by now.
 """
 
-import asyncio
 import base64
-import json
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
-import aiohttp
-from kubernetes.aio import client, config
-
-from openscale_byok.adapters.api_refusals import refusal, seconds
+from openscale_byok.adapters.api_server import FIELD_MANAGER, ApiServer
 from openscale_byok.core.source import Source
 from openscale_byok.errors import Missing, Refused, Unavailable
 from openscale_byok.ports import Listing
@@ -34,53 +27,20 @@ from openscale_byok.resources import (
     RootKeyBinding,
 )
 
-FIELD_MANAGER = "openscale-byok"
 PAGE = 500
-TIMEOUT_SECONDS = 30.0
-_MERGE_PATCH = "application/merge-patch+json"
 _REVIEWS = {"TokenReview": "authentication.k8s.io/v1", "SubjectAccessReview": "authorization.k8s.io/v1"}
 T = TypeVar("T", OpenScaleInstance, RootKeyBinding, DataMart)
 _PLURAL = {kind.KIND: kind.PLURAL for kind in KINDS}
 
 
-class Cluster:
+class Cluster(ApiServer):
     """The API server, as our rights let us see it."""
-
-    def __init__(self, api: client.ApiClient) -> None:
-        self._api = api
-        self._base = api.configuration.host
-
-    @classmethod
-    @asynccontextmanager
-    async def connect(cls, connections: int) -> AsyncIterator["Cluster"]:
-        """Connect as kubectl would: in a pod by its ServiceAccount, elsewhere by KUBECONFIG.
-
-        Raises:
-            Refused: there is no usable configuration.
-        """
-        settings = client.Configuration()
-        # The default would read ~/.netrc and proxies for each request, and might send what it finds there.
-        settings.client_session_kwargs = {"trust_env": False}
-        settings.connection_pool_maxsize = connections
-        try:
-            config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
-        except config.ConfigException:
-            try:
-                await config.load_kube_config(  # type: ignore[no-untyped-call]
-                    client_configuration=settings, persist_config=False
-                )
-            except (config.ConfigException, OSError) as error:
-                text = f"no cluster: neither a pod's ServiceAccount nor KUBECONFIG ({type(error).__name__})"
-                raise Refused(Reason.CLUSTER_UNAVAILABLE, text) from None
-        settings.retries = False
-        async with client.ApiClient(configuration=settings) as api:
-            yield cls(api)
 
     # Store --------------------------------------------------------------------------------------------
 
     async def instance(self, namespace: str, name: str) -> OpenScaleInstance:
         """See `ports.Store`."""
-        return _parse(OpenScaleInstance, await self._call("GET", _path(OpenScaleInstance.PLURAL, namespace, name)))
+        return _parse(OpenScaleInstance, await self.call("GET", _path(OpenScaleInstance.PLURAL, namespace, name)))
 
     async def instances(self) -> Listing[OpenScaleInstance]:
         """See `ports.Store`."""
@@ -88,7 +48,7 @@ class Cluster:
 
     async def version(self) -> int:
         """See `ports.Store`. One item at most is sent; without a resourceVersion the answer is never a cached one."""
-        page = await self._call("GET", f"{_path(OpenScaleInstance.PLURAL)}?limit=1")
+        page = await self.call("GET", f"{_path(OpenScaleInstance.PLURAL)}?limit=1")
         return int(page["metadata"]["resourceVersion"])
 
     async def bindings(self, namespace: str, instance: str) -> Listing[RootKeyBinding]:
@@ -101,7 +61,7 @@ class Cluster:
 
     async def datamart(self, namespace: str, name: str) -> DataMart:
         """See `ports.Objects`."""
-        return _parse(DataMart, await self._call("GET", _path(DataMart.PLURAL, namespace, name)))
+        return _parse(DataMart, await self.call("GET", _path(DataMart.PLURAL, namespace, name)))
 
     async def create(
         self, kind: str, namespace: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str]
@@ -113,17 +73,17 @@ class Cluster:
             "metadata": {"name": name, "labels": dict(labels)},
             "spec": spec,
         }
-        return await self._call("POST", f"{_path(_PLURAL[kind], namespace)}?fieldManager={FIELD_MANAGER}", body)
+        return await self.call("POST", f"{_path(_PLURAL[kind], namespace)}?fieldManager={FIELD_MANAGER}", body)
 
     async def patch_spec(self, kind: str, meta: Meta, spec: Mapping[str, Any]) -> dict[str, Any]:
         """See `ports.Objects`."""
         body = {"metadata": {"resourceVersion": meta.resource_version}, "spec": spec}
-        return await self._patch(_path(_PLURAL[kind], meta.namespace, meta.name), body)
+        return await self.patch(_path(_PLURAL[kind], meta.namespace, meta.name), body)
 
     async def remove(self, kind: str, meta: Meta) -> None:
         """See `ports.Objects`."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": meta.uid}}
-        await self._call("DELETE", _path(_PLURAL[kind], meta.namespace, meta.name), body)
+        await self.call("DELETE", _path(_PLURAL[kind], meta.namespace, meta.name), body)
 
     async def every_datamart(self) -> Listing[DataMart]:
         """Every data mart of the cluster: what is asked before a global key is made, or a version of it removed."""
@@ -132,12 +92,12 @@ class Cluster:
     async def patch_status(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> dict[str, Any]:
         """See `ports.Store`."""
         body = {"metadata": {"resourceVersion": meta.resource_version}, "status": status}
-        return await self._patch(_path(_PLURAL[kind], meta.namespace, meta.name) + "/status", body)
+        return await self.patch(_path(_PLURAL[kind], meta.namespace, meta.name) + "/status", body)
 
     async def patch_finalizers(self, kind: str, meta: Meta, finalizers: Sequence[str]) -> dict[str, Any]:
         """See `ports.Store`."""
         body = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": list(finalizers)}}
-        return await self._patch(_path(_PLURAL[kind], meta.namespace, meta.name), body)
+        return await self.patch(_path(_PLURAL[kind], meta.namespace, meta.name), body)
 
     async def announce(self, kind: str, meta: Meta, reason: Reason, message: str) -> None:
         """See `ports.Store`. In a namespace that is being deleted the API server answers 403: so be it."""
@@ -163,14 +123,14 @@ class Cluster:
         }
         path = f"/apis/events.k8s.io/v1/namespaces/{quote(meta.namespace, safe='')}/events"
         try:
-            await self._call("POST", path, body)
+            await self.call("POST", path, body)
         except (Refused, Unavailable, Missing):
             return
 
     async def serves_our_kinds(self) -> list[str]:
         """Which of our kinds the API server does not serve, with their status. kopf would only warn, and be blind."""
         try:
-            found = await self._call("GET", f"/apis/{GROUP}/{VERSION}")
+            found = await self.call("GET", f"/apis/{GROUP}/{VERSION}")
         except Missing:
             found = {"resources": []}
         served = {resource["name"] for resource in found["resources"]}
@@ -180,7 +140,7 @@ class Cluster:
 
     async def read(self, namespace: str, name: str) -> Source:
         """See `ports.SourceReader`."""
-        raw = await self._call("GET", _secret(namespace, name), secret=f"Secret {name}")
+        raw = await self.call("GET", _secret(namespace, name), secret=f"Secret {name}")
         meta = raw["metadata"]
         values = {key: base64.b64decode(value) for key, value in (raw.get("data") or {}).items()}
         return Source(meta["uid"], meta["resourceVersion"], raw.get("type") or "Opaque", values)
@@ -189,7 +149,7 @@ class Cluster:
         """See `ports.SourceReader`."""
         preconditions = {"uid": uid, "resourceVersion": resource_version}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
-        await self._call("DELETE", _secret(namespace, name), body, secret=f"Secret {name}")
+        await self.call("DELETE", _secret(namespace, name), body, secret=f"Secret {name}")
 
     async def create_secret(self, namespace: str, name: str, values: Mapping[str, bytes]) -> Source:
         """Create a Secret of ours. `Changed` where one of this name exists."""
@@ -201,7 +161,7 @@ class Cluster:
             "data": {key: base64.b64encode(value).decode("ascii") for key, value in values.items()},
         }
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/secrets"
-        raw = await self._call("POST", path, body, secret=f"Secret {name}")
+        raw = await self.call("POST", path, body, secret=f"Secret {name}")
         return Source(raw["metadata"]["uid"], raw["metadata"]["resourceVersion"], "Opaque", dict(values))
 
     async def write_secret(
@@ -211,11 +171,11 @@ class Cluster:
         encoded = {key: None if raw is None else base64.b64encode(raw).decode("ascii") for key, raw in values.items()}
         body = {"metadata": {"resourceVersion": resource_version}, "data": encoded}
         path = f"{_secret(namespace, name)}?fieldManager={FIELD_MANAGER}"
-        await self._call("PATCH", path, body, secret=f"Secret {name}")
+        await self.call("PATCH", path, body, secret=f"Secret {name}")
 
     async def config_map(self, namespace: str, name: str) -> tuple[str, dict[str, str]]:
         """A ConfigMap of ours: its resourceVersion and its values. `Missing` where there is none."""
-        raw = await self._call("GET", f"{_config_maps(namespace)}/{quote(name, safe='')}")
+        raw = await self.call("GET", f"{_config_maps(namespace)}/{quote(name, safe='')}")
         return raw["metadata"]["resourceVersion"], raw.get("data") or {}
 
     async def write_config_map(
@@ -228,17 +188,17 @@ class Cluster:
         body: dict[str, Any] = {"data": dict(values)}
         if resource_version:
             body["metadata"] = {"resourceVersion": resource_version}
-            await self._patch(f"{_config_maps(namespace)}/{quote(name, safe='')}", body)
+            await self.patch(f"{_config_maps(namespace)}/{quote(name, safe='')}", body)
             return
         body |= {"apiVersion": "v1", "kind": "ConfigMap"}
         body["metadata"] = {"name": name, "labels": {"app.kubernetes.io/part-of": "openscale-byok"}}
-        await self._call("POST", _config_maps(namespace), body)
+        await self.call("POST", _config_maps(namespace), body)
 
     async def whoami(self) -> str:
         """The user name that the API server knows us by (SelfSubjectReview, which stores nothing)."""
         path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        raw = await self._call("POST", path, body)
+        raw = await self.call("POST", path, body)
         return str(raw["status"]["userInfo"].get("username", ""))
 
     async def service_account_token(self, namespace: str, name: str, audience: str) -> str:
@@ -249,13 +209,13 @@ class Cluster:
             "spec": {"audiences": [audience], "expirationSeconds": 3600},
         }
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/serviceaccounts/{quote(name, safe='')}/token"
-        raw = await self._call("POST", path, body, secret=f"ServiceAccount {name}")
+        raw = await self.call("POST", path, body, secret=f"ServiceAccount {name}")
         return str(raw["status"]["token"])
 
     async def review(self, kind: Literal["TokenReview", "SubjectAccessReview"], spec: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- JSON
         """Ask the API server who somebody is, or what they may do: its answer's status. Nothing is stored."""
         body = {"apiVersion": _REVIEWS[kind], "kind": kind, "spec": spec}
-        return (await self._call("POST", f"/apis/{_REVIEWS[kind]}/{kind.lower()}s", body)).get("status")
+        return (await self.call("POST", f"/apis/{_REVIEWS[kind]}/{kind.lower()}s", body)).get("status")
 
     # HTTP ---------------------------------------------------------------------------------------------
 
@@ -271,7 +231,7 @@ class Cluster:
             query["fieldSelector"] = f"spec.instanceRef.name={instance}"
         items: list[T] = []
         while True:
-            page = await self._call("GET", f"{path}?{urlencode(query)}")
+            page = await self.call("GET", f"{path}?{urlencode(query)}")
             for raw in page["items"]:
                 try:
                     items.append(_parse(kind, raw))
@@ -284,38 +244,6 @@ class Cluster:
                 # The later pages of one list show the state of the first.
                 return Listing(int(page["metadata"]["resourceVersion"]), tuple(items), tuple(unreadable))
             query["continue"] = following
-
-    async def _patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._call("PATCH", f"{path}?fieldManager={FIELD_MANAGER}", body)
-
-    async def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, secret: str = ""
-    ) -> dict[str, Any]:
-        for last in (False, True):
-            status, raw, retry_after = await self._send(method, path, body)
-            if status < 300:
-                return json.loads(raw)  # type: ignore[no-any-return] # JSON of the API server
-            if status == 429 and retry_after is not None and not last:
-                await asyncio.sleep(min(retry_after, 10.0))
-                continue
-            break
-        raise refusal(status, what=secret or _named(path), secret=bool(secret), retry_after=retry_after)
-
-    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes, float | None]:
-        headers = {
-            "Accept": "application/json",
-            "User-Agent": FIELD_MANAGER,
-            "Content-Type": _MERGE_PATCH if method == "PATCH" else "application/json",
-        }
-        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        try:
-            answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
-                method, self._base + path, headers=headers, body=body, _request_timeout=TIMEOUT_SECONDS
-            )
-            return answer.status, await answer.read(), seconds(answer.headers.get("Retry-After"))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            text = f"the API server cannot be reached ({type(error).__name__})"
-            raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
 
 
 def _parse(kind: type[T], raw: dict[str, Any]) -> T:
@@ -330,10 +258,6 @@ def _parse(kind: type[T], raw: dict[str, Any]) -> T:
         name = raw.get("metadata", {}).get("name", "")
         text = f"{kind.__name__} {name}: not of the shape that its CRD demands; are the CRDs of this version applied?"
         raise Refused(Reason.INVALID_OBJECT, text) from None
-
-
-def _named(path: str) -> str:
-    return path.split("?", maxsplit=1)[0].removeprefix(f"/apis/{GROUP}/{VERSION}")
 
 
 def _path(plural: str, namespace: str = "", name: str = "") -> str:

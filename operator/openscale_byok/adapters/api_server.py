@@ -1,0 +1,104 @@
+"""One exchange with the API server, signed in as kubectl would be: the only module that imports `kubernetes`.
+
+429 and its Retry-After are honoured once, here; everything else is for whoever asked to try again.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from openscale_byok.adapters.api_refusals import refusal, seconds
+from openscale_byok.errors import Refused, Unavailable
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import GROUP, VERSION
+
+FIELD_MANAGER = "openscale-byok"
+TIMEOUT_SECONDS = 30.0
+_MERGE_PATCH = "application/merge-patch+json"
+
+
+class ApiServer:
+    """A connection."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+        self._base = api.configuration.host
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, connections: int) -> AsyncIterator[Self]:
+        """Connect as kubectl would: in a pod by its ServiceAccount, elsewhere by KUBECONFIG.
+
+        Raises:
+            Refused: there is no usable configuration.
+        """
+        settings = client.Configuration()
+        # The default would read ~/.netrc and proxies for each request, and might send what it finds there.
+        settings.client_session_kwargs = {"trust_env": False}
+        settings.connection_pool_maxsize = connections
+        try:
+            config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            try:
+                await config.load_kube_config(  # type: ignore[no-untyped-call]
+                    client_configuration=settings, persist_config=False
+                )
+            except (config.ConfigException, OSError) as error:
+                text = f"no cluster: neither a pod's ServiceAccount nor KUBECONFIG ({type(error).__name__})"
+                raise Refused(Reason.CLUSTER_UNAVAILABLE, text) from None
+        settings.retries = False
+        async with client.ApiClient(configuration=settings) as api:
+            yield cls(api)
+
+    async def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a JSON merge patch; the object as stored."""
+        return await self.call("PATCH", f"{path}?fieldManager={FIELD_MANAGER}", body)
+
+    async def call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, secret: str = ""
+    ) -> dict[str, Any]:
+        """Ask for something; the answer's JSON.
+
+        Args:
+            method: of HTTP.
+            path: below the API server's address, with the query.
+            body: JSON to send.
+            secret: what a person would call it, where it is one that its owner must let us read.
+
+        Raises:
+            Refused, Unavailable, Changed, Missing: by the answer's status; see `api_refusals`.
+        """
+        for last in (False, True):
+            status, raw, retry_after = await self._send(method, path, body)
+            if status < 300:
+                return json.loads(raw)  # type: ignore[no-any-return] # JSON of the API server
+            if status == 429 and retry_after is not None and not last:
+                await asyncio.sleep(min(retry_after, 10.0))
+                continue
+            break
+        raise refusal(status, what=secret or _named(path), secret=bool(secret), retry_after=retry_after)
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes, float | None]:
+        headers = {
+            "Accept": "application/json",
+            "User-Agent": FIELD_MANAGER,
+            "Content-Type": _MERGE_PATCH if method == "PATCH" else "application/json",
+        }
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        try:
+            answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
+                method, self._base + path, headers=headers, body=body, _request_timeout=TIMEOUT_SECONDS
+            )
+            return answer.status, await answer.read(), seconds(answer.headers.get("Retry-After"))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            text = f"the API server cannot be reached ({type(error).__name__})"
+            raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
+
+
+def _named(path: str) -> str:
+    return path.split("?", maxsplit=1)[0].removeprefix(f"/apis/{GROUP}/{VERSION}")
