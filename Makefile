@@ -34,7 +34,7 @@ lint: $(STAMP) ## Check format, style, types, layers and generated files.
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache
 	@$(PY) -m stage.generate --check
 
-generate: $(STAMP) ## Write the CRDs, and the chart's copies of them, from the models.
+generate: $(STAMP) ## Write the CRDs, the chart's copies of them, and docs/openapi.json, from the models.
 	@$(PY) -m stage.generate
 
 lock: ## Resolve the requirements anew (needs uv).

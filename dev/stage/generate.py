@@ -1,17 +1,20 @@
 """`make generate`: everything in the repository that follows from the models, written anew.
 
-`crds/`, as `kubectl apply -k crds` takes it, and the same as templates of the chart.
+`crds/`, as `kubectl apply -k crds` takes it, and the same as templates of the chart; the gateway's OpenAPI document.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from openscale_byok.resources import schema
+from openscale_byok.shell.gateway import openapi
 
 ROOT = Path(__file__).parents[2]
 CHART_CRDS = Path("helm", "openscale-byok", "templates", "crds")
+OPENAPI = Path("docs", "openapi.json")
 
 _FIRST = "{{- if .Values.crds.enabled }}\n"
 _LAST = "{{- end }}\n"
@@ -29,9 +32,11 @@ def files() -> dict[Path, str]:
     """Every generated file, by its path below the root of the repository."""
     crds = schema.files()
     templates = {name: text for name, text in crds.items() if name != "kustomization.yaml"}
-    return {Path("crds", name): text for name, text in crds.items()} | {
-        CHART_CRDS / name: _template(text) for name, text in templates.items()
-    }
+    return (
+        {Path("crds", name): text for name, text in crds.items()}
+        | {CHART_CRDS / name: _template(text) for name, text in templates.items()}
+        | {OPENAPI: json.dumps(openapi.document(), indent=2) + "\n"}
+    )
 
 
 def stale(root: Path, texts: Mapping[Path, str]) -> list[Path]:

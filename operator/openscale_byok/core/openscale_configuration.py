@@ -21,7 +21,7 @@ TYPES: Final = {"postgresql": "PostgreSQL", "db2": "Db2"}
 CONFIGURATION: Final = "database_configuration"
 CREDENTIALS: Final = f"{CONFIGURATION}.credentials"
 LOCATION: Final = f"{CONFIGURATION}.location"
-_MODES: Final = {"verify-full": "VerifyFull", "require": "Require", "disable": "Disable"}
+MODES: Final = {"verify-full": "VerifyFull", "require": "Require", "disable": "Disable"}
 KEPT: Final = object()
 """In place of the password that is sealed: a patch may put another there, and may neither see nor test it."""
 _BODY: Final = ("name", "description", "service_instance_crn", "internal_database", CONFIGURATION, "database_discovery")
@@ -52,7 +52,7 @@ def document(mart: DataMart) -> dict[str, Any]:
         "db": at.name,
         "username": at.username,
         "password": KEPT,
-        "sslmode": next(mode for mode, tls in _MODES.items() if tls == at.tls),
+        "sslmode": next(mode for mode, tls in MODES.items() if tls == at.tls),
     }
     if at.ca_bundle is not None:
         credentials["certificate_base64"] = base64.b64encode(at.ca_bundle.encode()).decode()
@@ -159,12 +159,12 @@ def _tls(given: Mapping[str, Any]) -> str:
     if mode is None:
         return "Disable" if ssl is False else "VerifyFull"
     where = f"{CREDENTIALS}.sslmode"
-    if mode not in _MODES:
+    if mode not in MODES:
         what = "verify-ca does not check the server's name" if mode == "verify-ca" else "not a mode that is kept here"
-        raise invalid(f"{where}: {what}; use one of {', '.join(_MODES)}")
+        raise invalid(f"{where}: {what}; use one of {', '.join(MODES)}")
     if ssl is not None and ssl is (mode == "disable"):
         raise invalid(f"{where}: contradicts {CREDENTIALS}.ssl; leave out ssl")
-    return _MODES[mode]
+    return MODES[mode]
 
 
 def _certificates(encoded: str, tls: str) -> str:

@@ -20,14 +20,14 @@ from openscale_byok.errors import ByokError
 from openscale_byok.ports import Clock
 from openscale_byok.shell import handlers
 from openscale_byok.shell.app import grounded
-from openscale_byok.shell.gateway import credentials, data_marts, preferences, server, side_calls
+from openscale_byok.shell.gateway import server
 from openscale_byok.shell.gateway.application import application
 from openscale_byok.shell.gateway.metrics import Metrics
 from openscale_byok.shell.gateway.parts import PARTS, Parts
 from openscale_byok.shell.gateway.requests import guard
+from openscale_byok.shell.gateway.routes import OPEN, every_route
 from openscale_byok.shell.gateway.settings import GatewaySettings
 
-OPENSCALE = "/openscale/{instance}/v2"
 REVIEWS_AT_ONCE = 4 * AT_ONCE
 """Callers and accesses, of those who are known and of strangers."""
 
@@ -50,12 +50,10 @@ async def run(settings: GatewaySettings) -> None:
         iam = IamTokens(ground.session, settings.iam_url, clock)
         rights = Rights(AskedReviews(ground.cluster, iam, settings.gateway_audiences), clock)
         pace = Pace(settings.gateway_requests_per_second, settings.gateway_burst, clock)
-        api = application(metrics, guard(rights, pace, audit, side_calls.HEARTBEATS))
+        api = application(metrics, guard(rights, pace, audit, OPEN))
         giving = Giving(ground.context, reader, ground.cluster)
         api[PARTS] = Parts(reader, giving, ground.cluster, ground.cluster, rights, audit)
-        of_an_instance = (preferences, data_marts, side_calls)
-        api.add_routes([route for module in of_an_instance for route in module.routes(OPENSCALE)])
-        api.add_routes(credentials.routes())
+        api.add_routes(every_route())
         certificate = await _certificate(settings, ground.cluster, clock)
         try:
             await _together(reader, api, certificate, settings, ground.cluster)

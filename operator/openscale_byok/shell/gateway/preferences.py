@@ -42,7 +42,7 @@ def routes(prefix: str) -> list[web.RouteDef]:
     """The routes below an instance's path."""
     all_of_them, one = f"{prefix}/user_preferences", f"{prefix}/user_preferences/{{key}}"
     return [
-        web.get(all_of_them, get_all, name="preferences.get"),
+        web.get(all_of_them, get_all, name="preferences.get", allow_head=False),
         web.patch(all_of_them, patch, name="preferences.patch"),
         web.get(one, get, name="preference.get", allow_head=False),
         web.put(one, put, name="preference.put"),
