@@ -133,6 +133,11 @@ def test_how_the_connection_is_secured(changes, expected):
     assert expected == found.spec["database"]["tls"]
 
 
+def test_a_whole_number_is_one_however_it_is_written():
+    """JSON has one sort of number: a client that writes every number with a point is understood."""
+    assert data_marts.new(body(C__port=5432.0), "prod", GUID) == data_marts.new(body(), "prod", GUID)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -171,8 +176,11 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"database_configuration__credentials": ABSENT}, f"{C}: is missing; give hostname, port, db, username, password"),
     ({"C__hostname": ABSENT}, f"{C}.hostname: is missing"),
     ({"C__hostname": "db/x"}, f"{C}.hostname: String should match"),
-    ({"C__port": "5432"}, f"{C}.port: must be a number"),
-    ({"C__port": True}, f"{C}.port: must be a number"),
+    ({"C__port": "5432"}, f"{C}.port: must be a whole number"),
+    ({"C__port": True}, f"{C}.port: must be a whole number"),
+    ({"C__port": 5432.5}, f"{C}.port: must be a whole number"),
+    ({"C__port": float("inf")}, f"{C}.port: must be a whole number"),
+    ({"C__port": float("nan")}, f"{C}.port: must be a whole number"),
     ({"C__port": 0}, f"{C}.port: Input should be greater than or equal to 1"),
     ({"C__port": 10**400}, f"{C}.port: "),
     ({"C__db": ""}, f"{C}.db: String should have at least 1"),
@@ -199,6 +207,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"C__certificate_base64": base64.b64encode(PEM.encode() + KEY).decode()}, f"{C}.certificate_base64: must be"),
     ({"C__certificate_base64": base64.b64encode(PEM.replace("MII", "AII").encode()).decode()}, "must be the base64"),
     ({"C__certificate_base64": base64.b64encode(PEM.encode() * 90).decode()}, f"{C}.certificate_base64: "),
+    ({"C__certificate_base64": "\n" * 49_153}, f"{C}.certificate_base64: too long"),
 ]  # fmt: skip
 
 

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from openscale_byok.core.json_patch import MOST_OPERATIONS
-from openscale_byok.core.openscale_configuration import MODES, TYPES
+from openscale_byok.core.openscale_configuration import MAX_CERTIFICATE_CHARACTERS, MODES, TYPES
 from openscale_byok.core.preferences import ROOT_KEY, VALUE
 from openscale_byok.resources import (
     DNS_SUBDOMAIN,
-    MAX_CA_CHARACTERS,
     MAX_PASSWORD_BYTES,
     DataMartSpec,
     Resource,
@@ -123,7 +122,7 @@ def _login(title: str, mode: Schema, ssl: Schema, needed: tuple[str, ...], certi
             "description": f"Sealed before anything is stored, and never shown. At most {MAX_PASSWORD_BYTES} bytes.",
         },
     }
-    certificate = {"type": "string", "format": "pem-base64", "maxLength": 2 * MAX_CA_CHARACTERS}
+    certificate = {"type": "string", "format": "pem-base64", "maxLength": MAX_CERTIFICATE_CHARACTERS}
     tls = {
         "sslmode": mode | {"description": f"One of {', '.join(MODES)}."},
         "ssl": ssl,
