@@ -46,19 +46,21 @@ class PostgreSQL:
                     sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, sql.Identifier(name), sql.Literal(password))
                 )
 
-    def lets_in(self, username: str, password: str) -> bool:
-        """Whether this password logs this user in."""
+    def lets_in(self, username: str, password: str | None = None, *, passfile: Path | None = None) -> bool:
+        """Whether this password, or else what libpq finds in a password file, logs this user in."""
         try:
-            with self._connect(username, password) as connection:
+            with self._connect(username, password, passfile) as connection:
                 row = connection.execute("SELECT current_user").fetchone()
                 return row is not None and row[0] == username
         except psycopg.OperationalError:
             return False
 
-    def _connect(self, user: str, password: str) -> psycopg.Connection[tuple[object, ...]]:
+    def _connect(
+        self, user: str, password: str | None, passfile: Path | None = None
+    ) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
             host=self.host, port=self.port, dbname=self.database, user=user, password=password,
-            autocommit=True, connect_timeout=10,
+            passfile=str(passfile) if passfile is not None else None, autocommit=True, connect_timeout=10,
         )  # fmt: skip
 
 
@@ -118,6 +120,7 @@ def _serve(programs: Path, folder: Path, port: int, user: str | None) -> "subpro
         "unix_socket_directories": "",
         "fsync": "off",  # a test's database
         "max_connections": "200",
+        "dynamic_shared_memory_type": "mmap",  # in its folder: after a kill nothing is left in /dev/shm
     }
     command = [str(programs / "postgres"), "-D", str(folder / "db")]
     command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
