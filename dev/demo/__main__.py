@@ -5,7 +5,8 @@ import sys
 import time
 
 from demo.chaos import chaos
-from demo.story import ProofFailed, Story
+from demo.story import Story
+from demo.telling import ProofFailed
 from stage.scene import raise_scene
 
 

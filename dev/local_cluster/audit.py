@@ -29,8 +29,8 @@ class AuditEvent:
 
     @property
     def is_write(self) -> bool:
-        """Tell whether it asked for a change."""
-        return self.verb in WRITES
+        """Tell whether it asked for a change. A review is posted too, but it is a question: nothing is stored."""
+        return self.verb in WRITES and not self.resource.endswith("reviews")
 
     @property
     def is_read(self) -> bool:

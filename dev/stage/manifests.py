@@ -12,17 +12,18 @@ Object = dict[str, Any]
 
 def secret(namespace: str, name: str, values: Mapping[str, str | bytes], *, handover: bool = False) -> Object:
     """A Secret."""
-    encoded = {
-        key: base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
-        for key, value in values.items()
-    }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"namespace": namespace, "name": name},
         "type": HANDOVER_TYPE if handover else "Opaque",
-        "data": encoded,
+        "data": {key: encoded(value) for key, value in values.items()},
     }
+
+
+def encoded(value: str | bytes) -> str:
+    """A value as a Secret holds it."""
+    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
 
 
 def instance(namespace: str, name: str, service_instance_id: str, *, api_key_secret: str = "", **spec: Any) -> Object:  # noqa: ANN401 -- whatever its spec may hold

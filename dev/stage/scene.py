@@ -36,7 +36,7 @@ OPERATOR_ACCOUNT, GATEWAY_ACCOUNT = "openscale-byok", "openscale-byok-gateway"
 
 @dataclass(slots=True)
 class Tally:
-    """Exact counts of what a step cost: calls to Key Protect, and the operator's requests to the API server."""
+    """Exact counts of what a step cost: calls to Key Protect, and our programs' requests to the API server."""
 
     key_protect: Counter[str] = field(default_factory=Counter)
     writes: Counter[str] = field(default_factory=Counter)
@@ -138,7 +138,7 @@ class Scene:
         yield tally
         tally.key_protect.update(Counter(self.emulator.counts()) - calls)
         for event in audit.requests(log, since) if log is not None else ():
-            if event.user == self.operator_user:
+            if event.user in (self.operator_user, f"system:serviceaccount:{NAMESPACE}:{GATEWAY_ACCOUNT}"):
                 tally.writes[event.target] += event.is_write
                 tally.reads[event.target] += event.is_read
         tally.writes, tally.reads = +tally.writes, +tally.reads
