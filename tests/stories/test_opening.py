@@ -213,14 +213,16 @@ def test_a_look_without_an_answer_ends(world: World) -> None:
 
 
 def test_nobody_opens_while_nobody_looks(world: World) -> None:
-    """A process that stood still for long opens nothing before its first look, young as its data keys may be."""
+    """A process that stood still for longer than the interval opens nothing before its next look has answered."""
     operator, password = sealed(world)
     disable(world)
     asking = reader(world, operator)
     # The clock is ahead and nothing has run since: as after SIGCONT, where a reader may be served first.
-    world.loop._virtual += NEXT_LOOK + LOOK_SECONDS + LATE_SECONDS + 1
+    world.loop._virtual += NEXT_LOOK + LATE_SECONDS + 1
     world.loop.run_ready()
     assert outcome(asking) == Reason.CHECKING_KEY
+    at_call(world, operator, "kms.look crn")
+    assert outcome(_asked(world, operator)) == Reason.CHECKING_KEY, "a look that began late has told nothing yet"
     world.run(operator)
     assert told(world, operator) == Reason.KEY_DISABLED
     world.heal()

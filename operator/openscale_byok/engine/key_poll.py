@@ -25,7 +25,7 @@ EXPIRY_NOTICE = timedelta(days=30)
 LOOK_SECONDS = 60.0
 """How long a look may take, with a token bought for it; then it is one without an answer."""
 LATE_SECONDS = 5.0
-"""What a busy process may add. A poll that runs is never later than both, whatever Key Protect does."""
+"""What a busy process may add to the interval, and to a look. A poll that runs is never later than that."""
 PollKey = tuple[str, str, str, str]
 Follower = tuple[Key, str]
 """Whose scope, and the holder that the standing is for: a binding's uid, or the global key."""
@@ -37,8 +37,9 @@ class _Poll:
     kms: Callable[[], Kms]
     followers: dict[Follower, Scope] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
-    due: float = float("-inf")
-    """When the next look begins, by the last one that ended."""
+    counts_until: float = float("-inf")
+    """How long what is known may be relied on: until the next look should have begun; and once it has, in time, until
+    it should have ended. One that begins late changes nothing of that: only its answer does."""
 
 
 class KeyPoll:
@@ -71,11 +72,11 @@ class KeyPoll:
         """Whether a root key is looked at for a scope: the last look is no older than it is where the poll runs.
 
         One without an answer counts: that Key Protect cannot be reached was found then. What does not count is
-        that nobody looked, as in a process that was stopped for an hour and has just gone on.
+        that nobody looked, as in a process that stood still for longer than the interval and has just gone on.
         """
         key = self._of.get((scope.key, holder))
         poll = self._polls.get(key) if key is not None else None
-        return poll is not None and self._context.clock.monotonic() <= poll.due + LOOK_SECONDS + LATE_SECONDS
+        return poll is not None and self._context.clock.monotonic() <= poll.counts_until
 
     def stop(self) -> None:
         """End every poll."""
@@ -118,13 +119,16 @@ class KeyPoll:
 
     async def _serve(self, poll: _Poll) -> None:
         tries, interval = 0, self._context.tuning.key_poll_seconds
+        clock = self._context.clock
         while True:
+            if clock.monotonic() <= poll.counts_until:
+                poll.counts_until = clock.monotonic() + LOOK_SECONDS + LATE_SECONDS
             trouble = await self._look(poll)
             wait = interval * (0.9 + self._context.jitter() / 5)
             tries = tries + 1 if isinstance(trouble, Unavailable) else 0
             if isinstance(trouble, Unavailable):
                 wait = max(min(wait, backoff(tries, self._context.jitter())), trouble.retry_after or 0.0)
-            poll.due = self._context.clock.monotonic() + wait
+            poll.counts_until = clock.monotonic() + wait + LATE_SECONDS
             await asyncio.sleep(wait)
 
     async def _look(self, poll: _Poll) -> ByokError | None:
