@@ -1,7 +1,7 @@
 """Which scope an object is in."""
 
 from openscale_byok.engine.world import World
-from openscale_byok.resources import DataMart
+from openscale_byok.resources import DataMart, OpenScaleInstance
 
 
 def raw(instance: str, version: int):
@@ -25,3 +25,46 @@ def test_an_object_made_anew_for_another_instance_is_found_there():
         assert world.find(DataMart.KIND, "other", "one") is None
         assert world.find("OtherKind", "n", "one") is None
         assert world.find(DataMart.KIND, "n", "two") is None
+
+
+SERVICE = "0a1b2c3d-0000-4000-8000-000000000001"
+
+
+def seen(world: World, name: str, version: int, service: str = SERVICE, *, gone: bool = False) -> None:
+    """An event of an instance."""
+    meta = {"name": name, "namespace": "n", "uid": f"uid-{name}-{service}", "resourceVersion": str(version)}
+    raw = {"metadata": meta, "spec": {"serviceInstanceId": service}}
+    world.see(OpenScaleInstance.KIND, raw, gone=gone)
+
+
+def claiming(world: World, service: str = SERVICE) -> list[str]:
+    """The names of those who claim an id."""
+    return [key[1] for key, _ in world.claimants(service)]
+
+
+def test_who_claims_an_id_is_known_whatever_comes_and_goes():
+    """Each instance is found by the id that it claims now, until it is gone; made anew with another id, by that."""
+    world = World(lambda _: None)
+    seen(world, "one", 1)
+    seen(world, "two", 2)
+    assert claiming(world) == ["one", "two"]
+    assert (world.rival(("n", "one")), world.rival(("n", "two"))) == ("", "n/one")
+    seen(world, "one", 3, gone=True)
+    assert claiming(world) == ["two"]
+    assert world.rival(("n", "two")) == ""
+    other = SERVICE.replace("1", "2")
+    seen(world, "two", 4, other)
+    assert (claiming(world), claiming(world, other)) == ([], ["two"])
+
+
+def test_a_scope_that_was_dropped_is_found_no_more():
+    """Neither by its namespace, nor by its key; it is made anew on demand."""
+    world = World(lambda _: None)
+    world.scope(("n", "now")).listed = True
+    world.see(DataMart.KIND, raw("now", 7), gone=False)
+    world.scope(("n", "other"))
+    world.drop(("n", "now"))
+    world.drop(("n", "never"))
+    assert world.find(DataMart.KIND, "n", "one") is None
+    assert list(world.scopes) == [("n", "other")]
+    assert not world.scope(("n", "now")).sealables

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 import aiohttp
@@ -16,6 +17,8 @@ from openscale_byok.reasons import Reason
 from openscale_byok.resources import Credentials, RootKeyBinding, RootKeyCRN, SecretKeyRef, crn
 
 TOKEN_AUDIENCE = "iam"
+MOST_AT_HAND = 4_096
+"""Root keys that are kept as they were made: each opening of a password asks for one. They hold no answer, no token."""
 
 
 class ServiceAccountTokens(Protocol):
@@ -86,6 +89,7 @@ class RootKeyDirectory:
         self._policy = policy
         self._global_key = global_key
         self._known: dict[tuple[str, str], str] = {}
+        self._made = lru_cache(MOST_AT_HAND)(self._customer)
 
     def global_key(self) -> Kms:
         """See `ports.RootKeys`."""
@@ -93,16 +97,20 @@ class RootKeyDirectory:
 
     def customer(self, binding: RootKeyBinding, credentials: Credentials | None) -> Kms:
         """See `ports.RootKeys`."""
-        namespace = binding.metadata.namespace
+        at = binding.spec.root_key
+        return self._made(binding.metadata.namespace, binding.root_key, at.endpoint, credentials)
+
+    def _customer(self, namespace: str, text: str, named: str | None, credentials: Credentials | None) -> Kms:
+        """By what is named, and a policy that never changes: so it may be kept. A refusal is not."""
         try:
-            root_key = crn.parse(binding.root_key)
+            root_key = crn.parse(text)
         except ValueError as error:
             raise Refused(Reason.INVALID_OBJECT, f"spec.rootKey.crn: {error}") from None
-        self._policy.check(namespace, binding.root_key)
-        endpoint = self._policy.endpoint(root_key, binding.spec.root_key.endpoint)
+        self._policy.check(namespace, text)
+        endpoint = self._policy.endpoint(root_key, named)
         if credentials is None:
-            text = "spec.credentials: neither this binding nor its OpenScaleInstance names any; set one of the two"
-            raise Refused(Reason.CREDENTIALS_MISSING, text)
+            cure = "spec.credentials: neither this binding nor its OpenScaleInstance names any; set one of the two"
+            raise Refused(Reason.CREDENTIALS_MISSING, cure)
         return KeyProtectKey(self._session, root_key, endpoint, self._tokens(namespace, credentials))
 
     def _tokens(self, namespace: str, credentials: Credentials) -> "_ApiKeyTokens | _ProfileTokens":

@@ -38,11 +38,9 @@ class Reader:
 
     def instance(self, service_instance_id: str) -> OpenScaleInstance | None:
         """The instance that rightfully has this id, or None where there is none."""
-        for key, scope in self.world.scopes.items():
-            found = scope.instance
-            if found is not None and found.spec.service_instance_id == service_instance_id:
-                holder = self.world.rival(key)
-                return found if not holder else self._named(holder)
+        for key, found in self.world.claimants(service_instance_id):
+            holder = self.world.rival(key)
+            return found if not holder else self._named(holder)
         return None
 
     async def open(self, kind: str, namespace: str, name: str) -> Opened:
@@ -96,7 +94,7 @@ class Reader:
                 return self._failed(scope, error)
         self._poll.follow(scope)
         if scope.empty:
-            self.world.scopes.pop(key, None)
+            self.world.drop(key)
             self._queue.forget(key)
             return None
         return max(0.05, scope.relist_due - clock.monotonic())

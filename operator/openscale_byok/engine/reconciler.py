@@ -95,7 +95,7 @@ class Engine:
         if scope.empty:
             self._poll.follow(scope)
             self._former.settled(scope, self.world.scopes)
-            self.world.scopes.pop(key, None)
+            self.world.drop(key)
             self._queue.forget(key)
             return None
         self._poll.follow(scope)

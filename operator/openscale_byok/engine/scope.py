@@ -7,11 +7,13 @@ from typing import Any
 
 from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
 from openscale_byok.core.view import KeyStanding, View
+from openscale_byok.engine.claims import Claims
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, Credentials, DataMart, Meta, OpenScaleInstance, RootKeyBinding
 
 Key = tuple[str, str]
+"""Namespace and name."""
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
 
@@ -84,6 +86,8 @@ class Scope:
     last_report: float = float("-inf")
     said: dict[str, Said] = field(default_factory=dict)  # by uid
     relist_due: float = 0.0
+    claims: Claims = field(default_factory=Claims, repr=False)
+    """Kept by whoever has many scopes: told which service instance id this one claims."""
 
     # Events -------------------------------------------------------------------------------------------
 
@@ -102,7 +106,8 @@ class Scope:
         """Take in an instance as an event or a read shows it; whether that was news."""
         known = self.instance
         if instance is None:
-            self.instance, self.listed = None, False
+            self._become(None)
+            self.listed = False
             return known is not None
         if known is not None and known.metadata.uid == instance.metadata.uid:
             if instance.metadata.version <= known.metadata.version:
@@ -113,8 +118,12 @@ class Scope:
                     self.closed.pop(entry.id, None)  # another wrapped form: what was said of the former is void
         else:
             self.listed = False  # what belongs to it carries the identity of the former one
-        self.instance = instance
+        self._become(instance)
         return True
+
+    def _become(self, instance: OpenScaleInstance | None) -> None:
+        before, self.instance = self.instance, instance
+        self.claims.move(self.key, *(i.spec.service_instance_id if i is not None else "" for i in (before, instance)))
 
     def see_binding(self, binding: RootKeyBinding, *, gone: bool = False) -> bool:
         """Take in a binding; whether that was news."""

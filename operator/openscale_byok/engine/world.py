@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openscale_byok.core.sealable import Sealable
+from openscale_byok.engine.claims import Claims
 from openscale_byok.engine.context import log
 from openscale_byok.engine.scope import Key, Scope
 from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
@@ -14,14 +15,25 @@ class World:
 
     def __init__(self, wake: Callable[[Key], None]) -> None:
         self._wake = wake
+        self._claims = Claims()
+        self._places: dict[str, dict[Key, Scope]] = {}
         self.scopes: dict[Key, Scope] = {}
 
     def scope(self, key: Key) -> Scope:
         """The scope of an instance, made on demand: what refers to it may come before it."""
         found = self.scopes.get(key)
         if found is None:
-            found = self.scopes[key] = Scope(key)
+            found = self.scopes[key] = Scope(key, claims=self._claims)
+            self._places.setdefault(key[0], {})[key] = found
         return found
+
+    def drop(self, key: Key) -> None:
+        """Forget a scope in which there is nothing any more."""
+        if self.scopes.pop(key, None) is not None:
+            of_namespace = self._places[key[0]]
+            del of_namespace[key]
+            if not of_namespace:
+                del self._places[key[0]]
 
     def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
         """Take in an event. One of an object of another shape than its CRD demands makes its instance list anew, and
@@ -81,10 +93,15 @@ class World:
         It may be in two where it was made anew for another instance and the end of the former one was not heard
         of yet: the newer one counts.
         """
-        scopes = [scope for key, scope in self.scopes.items() if key[0] == namespace]
+        scopes = self._places.get(namespace, {}).values()
         found = [(scope, scope.sealables[name]) for scope in scopes if name in scope.sealables]
         named = [(scope, sealable) for scope, sealable in found if sealable.kind == kind]
         return max(named, key=lambda each: each[1].meta.version, default=None)
+
+    def claimants(self, service_instance_id: str) -> list[tuple[Key, OpenScaleInstance]]:
+        """The instances that claim a service instance id."""
+        scopes = ((at, self.scopes.get(at)) for at in self._claims.of(service_instance_id))
+        return [(at, scope.instance) for at, scope in scopes if scope is not None and scope.instance is not None]
 
     def newest_instance(self) -> int:
         """The newest resourceVersion that an instance was seen with."""
@@ -95,7 +112,10 @@ class World:
         mine = self.scope(key).instance
         if mine is None:
             return ""
-        claimants = [(key, mine), *self._others_like(mine)]
+        others = self._others_like(mine)
+        if not others:
+            return ""
+        claimants = [(key, mine), *others]
         # One that holds properties holds wrapped keys: it must keep what it protects.
         holder, _ = min(
             claimants,
@@ -105,12 +125,7 @@ class World:
 
     def _others_like(self, instance: OpenScaleInstance) -> list[tuple[Key, OpenScaleInstance]]:
         """Other instances that claim the same service instance id."""
-        claimed = instance.spec.service_instance_id
-        return [
-            (at, scope.instance)
-            for at, scope in self.scopes.items()
-            if scope.instance is not None and scope.instance.spec.service_instance_id == claimed and at != instance.key
-        ]
+        return [other for other in self.claimants(instance.spec.service_instance_id) if other[0] != instance.key]
 
     def _see_instance(self, instance: OpenScaleInstance, *, gone: bool) -> None:
         scope = self.scope(instance.key)

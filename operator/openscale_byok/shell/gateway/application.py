@@ -1,6 +1,7 @@
 """What stands around every route of the gateway: its connection is watched, it is counted, its body is bounded."""
 
 import asyncio
+from time import monotonic
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -32,42 +33,45 @@ def application(metrics: Metrics, *middlewares: Middleware, limits: Limits | Non
     through the middlewares, which may give them a shape.
     """
     limits = limits or Limits()
-    app = web.Application(middlewares=[_counted, *middlewares, _whole_body], client_max_size=limits.body_bytes)
-    app[CONNECTIONS], app[METRICS], app[END] = Connections(limits), metrics, End()
+    connections, end = Connections(limits), End()
+    app = web.Application(
+        middlewares=[_counted(connections, metrics, end), *middlewares, _whole_body], client_max_size=limits.body_bytes
+    )
+    app[CONNECTIONS], app[METRICS], app[END] = connections, metrics, end
     return app
 
 
-@web.middleware
-async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse:
-    connections, loop = request.config_dict[CONNECTIONS], asyncio.get_running_loop()
-    connection = connections.of(request)
-    if connection is not None:
-        connection.enter(Phase.REQUEST)
-    began, status = loop.time(), 500
-    try:
-        try:
-            answer = await handler(request)
-            status = answer.status
-        except web.HTTPException as error:
-            status = error.status
-            _last(request, error)
-            raise
-        _last(request, answer)
-        return answer
-    finally:
-        found = request.match_info.route.resource
-        route = NO_ROUTE if found is None else found.canonical
-        request.config_dict[METRICS].answered(route, request.method, status, loop.time() - began)
+def _counted(connections: Connections, metrics: Metrics, end: End) -> Middleware:
+    def last(request: web.Request, answer: web.StreamResponse) -> None:
+        """No other request comes by this connection at the end, nor after a body that nobody read."""
+        if end.begun or not request.content.is_eof():
+            answer.force_close()
+
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection, began, status = connections.of(request), monotonic(), 500
         if connection is not None:
-            connection.served = connection.served or status < 400
-            # The answer is still to be written: a peer that does not read it is idle.
-            connection.enter(Phase.IDLE if request.content.is_eof() else Phase.LINGER)
+            connection.enter(Phase.REQUEST)
+        try:
+            try:
+                answer = await handler(request)
+                status = answer.status
+            except web.HTTPException as error:
+                status = error.status
+                last(request, error)
+                raise
+            last(request, answer)
+            return answer
+        finally:
+            found = request.match_info.route.resource
+            route = NO_ROUTE if found is None else found.canonical
+            metrics.answered(route, request.method, status, monotonic() - began)
+            if connection is not None:
+                connection.served = connection.served or status < 400
+                # The answer is still to be written: a peer that does not read it is idle.
+                connection.enter(Phase.IDLE if request.content.is_eof() else Phase.LINGER)
 
-
-def _last(request: web.Request, answer: web.StreamResponse) -> None:
-    """No other request comes by this connection at the end, nor after a body that nobody read."""
-    if request.config_dict[END].begun or not request.content.is_eof():
-        answer.force_close()
+    return around
 
 
 @web.middleware

@@ -21,6 +21,7 @@ from openscale_byok.ports import KeySeen
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_METHODS = frozenset({"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"})
 
 
 class Metrics:
@@ -45,6 +46,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._looks = Counter(
             "openscale_byok_key_looks_total",
             "Looks at root keys, once for each binding, by whether it is usable: True, False or Unknown.",
@@ -76,9 +78,14 @@ class Metrics:
             status: of the answer.
             seconds: that it took.
         """
-        known = method if method in {"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"} else "other"
-        self._requests.labels(route, known, f"{status // 100}xx").inc()
-        self._seconds.labels(route).observe(seconds)
+        at = (route, method if method in _METHODS else "other", status // 100)
+        found = self._answered.get(at)
+        if found is None:
+            # As many as there are routes, methods and classes; looking up labels anew costs more than counting.
+            counted = self._requests.labels(*at[:2], f"{at[2]}xx")
+            found = self._answered[at] = (counted, self._seconds.labels(route))
+        found[0].inc()
+        found[1].observe(seconds)
 
     def key_seen(self, seen: KeySeen) -> None:
         """See `ports.KeyObserver`."""

@@ -133,7 +133,7 @@ async def _hold(request: web.Request, instance: OpenScaleInstance, wanted: str |
 
 
 def _name(asked: Asked, instance: OpenScaleInstance, name: str, wanted: str | None) -> None:
-    asked.about(asked.event.action, RootKeyBinding.KIND, instance.metadata.namespace, name, granted=bool(name))
+    asked.about(asked.action, RootKeyBinding.KIND, instance.metadata.namespace, name, granted=bool(name))
     asked.by_keys(wanted or instance.properties.user_root_key_crn, "")
 
 

@@ -4,9 +4,9 @@ Nothing is answered before its audit line is written. Who may not know is told t
 """
 
 import re
-import uuid
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Literal, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -52,19 +52,46 @@ class Asked:
     """One request, and what its audit line will say."""
 
     transaction: str
-    event: AuditEvent
+    source: str
+    """The address that it came from."""
+    name: str
+    """What it is about; its path, until that is known."""
+    action: Action = Action.REQUEST
+    kind: str = ""
+    namespace: str = ""
+    root_key: str = ""
+    data_key: str = ""
     audited: bool = False
     """Whether a line is written also where the request is granted."""
-    caller: Caller = field(default=NOBODY)
+    caller: Caller = NOBODY
 
     def about(self, action: Action, kind: str, namespace: str, name: str, *, granted: bool = True) -> None:
         """Say what the request is about. *granted*: whether its success is audited too."""
-        self.event = replace(self.event, action=action, kind=kind, namespace=namespace, name=name)
+        self.action, self.kind, self.namespace, self.name = action, kind, namespace, name
         self.audited = granted
 
     def by_keys(self, root_key: str, data_key: str) -> None:
         """Say which keys were used."""
-        self.event = replace(self.event, root_key=root_key, data_key=data_key)
+        self.root_key, self.data_key = root_key, data_key
+
+    def line(self, outcome: Literal["success", "failure", "denied"], reason: str = "", trace: str = "") -> AuditEvent:
+        """Its audit line."""
+        who = self.caller
+        return AuditEvent(
+            self.action,
+            outcome,
+            who.user,
+            who.by if who is not NOBODY else "",
+            self.kind,
+            self.namespace,
+            self.name,
+            source=self.source,
+            reason=reason,
+            root_key=self.root_key,
+            data_key=self.data_key,
+            trace=trace,
+            transaction=self.transaction,
+        )
 
 
 ASKED = web.RequestKey("asked", Asked)
@@ -108,7 +135,6 @@ def guard(rights: Rights, pace: Pace, audit: Audit, open_paths: frozenset[str] =
     async def known(request: web.Request, asked: Asked, handler: Handler) -> web.StreamResponse:
         if request.path not in open_paths:
             caller = asked.caller = await who(request)
-            asked.event = replace(asked.event, who=caller.user, by=caller.by)
             pace.take(caller.user)
         return await handler(request)
 
@@ -118,7 +144,7 @@ def guard(rights: Rights, pace: Pace, audit: Audit, open_paths: frozenset[str] =
         try:
             answer = await known(request, asked, handler)
             if asked.audited:
-                audit.write(replace(asked.event, outcome="success"))
+                audit.write(asked.line("success"))
         except ByokError as error:
             answer = _failed(audit, asked, error)
         except web.HTTPException as error:
@@ -135,12 +161,9 @@ def guard(rights: Rights, pace: Pace, audit: Audit, open_paths: frozenset[str] =
 
 def _asked(request: web.Request) -> Asked:
     given = request.headers.get(TRANSACTION, "")
-    transaction = given if _TRANSACTION.match(given) else str(uuid.uuid4())
+    transaction = given if given and _TRANSACTION.match(given) else token_hex(16)
     # The peer's own address: a header that names another could be anybody's.
-    event = AuditEvent(
-        Action.REQUEST, "failure", "", name=request.path[:256], source=request.remote or "", transaction=transaction
-    )
-    return Asked(transaction, event)
+    return Asked(transaction, source=request.remote or "", name=request.path[:256])
 
 
 def _token(request: web.Request) -> str:
@@ -154,14 +177,8 @@ def _failed(audit: Audit, asked: Asked, error: ByokError) -> web.Response:
     """The answer to what was refused or failed; a refusal is audited, whatever was asked."""
     denied = status_of(error) in (401, 403)
     if denied or asked.audited:
-        line = replace(
-            asked.event,
-            outcome="denied" if denied else "failure",
-            reason=error.reason.value,
-            trace=error.trace,
-        )
         try:
-            audit.write(line)
+            audit.write(asked.line("denied" if denied else "failure", error.reason.value, error.trace))
         except Unavailable as failed:
             error = failed
     return failure(error, asked.transaction)
