@@ -118,7 +118,7 @@ def main() -> int:
     with raise_scene(say, postgres=False, audited=False) as scene:
         client = Client.of(scene)
         say(f"creating {options.datamarts} data marts, sealed under a root key")
-        _prepare(scene, client, options.datamarts)
+        prepare(scene, client, options.datamarts)
         rounds = []
         for number in range(options.rounds):
             rounds.append(_round(scene, client, options.datamarts, number + 1))
@@ -126,7 +126,8 @@ def main() -> int:
     return _tell(options.datamarts, rounds)
 
 
-def _prepare(scene: Scene, client: Client, number: int) -> None:
+def prepare(scene: Scene, client: Client, number: int) -> None:
+    """Data marts ``mart-00000`` and so on in namespace `BENCH`, each sealed under one root key."""
     scene.namespace(BENCH)
     crn = scene.emulator.create_root_key()
     scene.create(manifests.secret(BENCH, "key-protect", {"apikey": scene.api_key(crn)}))

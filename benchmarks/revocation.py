@@ -1,28 +1,27 @@
-"""The revocation drill of `make bench`: the root key is taken away while readers open passwords through the engine.
+"""The revocation drill of `make bench`: the root key is taken away while readers open passwords.
 
-Measured from the moment when Key Protect (or IAM) has acknowledged it to the last opening that succeeded. The
-engine runs in this process, with the adapters that the operator has: a real API server, Key Protect's emulator
-over HTTP. Between two rounds everything is given back, and every reader must succeed again.
+First through the engine, which runs in this process with the adapters that the operator has: a real API server, Key
+Protect's emulator over HTTP. Then over HTTPS from two gateways, each a process with a look of its own at root keys.
 """
 
 import argparse
 import asyncio
 import json
 import logging
-import math
 import os
-import random
 import sys
 import time
 import uuid
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
+import replicas
 import results
+from drill import Act, Drill, Part
 from openscale_byok.engine.reconciler import Engine
 from openscale_byok.errors import ByokError
 from openscale_byok.resources import KINDS, DataMart
@@ -37,7 +36,6 @@ GRACE_SECONDS = 5.0
 CACHE_SECONDS = 60
 """The data keys' hard limit, as short as the CRD allows."""
 DEFAULT_POLL_SECONDS = 30.0
-Act = Callable[[], None]
 
 
 @dataclass
@@ -112,125 +110,17 @@ def _is_ready(mart: manifests.Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-class Readers:
-    """So many that open passwords, each as fast as it gets an answer."""
-
-    def __init__(self, engine: Engine, stage: Stage, number: int) -> None:
-        self._engine, self._stage = engine, stage
-        self.opened = 0
-        self._success, self._refusal = [0.0] * number, [0.0] * number
-
-    async def read(self, number: int) -> None:
-        """One of them."""
-        name = self._stage.names[number % len(self._stage.names)]
-        while True:
-            try:
-                await self._engine.open(DataMart.KIND, self._stage.namespace, name)
-            except ByokError:
-                self._refusal[number] = time.monotonic()
-                await asyncio.sleep(0.005)
-            else:
-                self._success[number] = time.monotonic()
-                self.opened += 1
-                await asyncio.sleep(0.001)
-
-    @property
-    def last_success(self) -> float:
-        """When anybody last got a password."""
-        return max(self._success)
-
-    async def all_refused(self, since: float, seconds: float) -> None:
-        """Until each was refused since then, and got nothing after that."""
-        await _until(lambda: all(r > max(s, since) for s, r in zip(self._success, self._refusal, strict=True)), seconds)
-
-    async def all_succeed(self, since: float, seconds: float) -> None:
-        """Until each got a password since then."""
-        await _until(lambda: min(self._success) > since, seconds)
-
-
-async def _until(condition: Callable[[], bool], seconds: float) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 -- readers keep times, and set no event
-            await asyncio.sleep(0.005)
-
-
-@dataclass(frozen=True)
-class Round:
-    """Seconds to the last opening that succeeded, and from giving it back until every reader succeeds again."""
-
-    last: float
-    recovery: float
-
-
-@dataclass(frozen=True)
-class Drill:
-    """An engine that serves readers, and the rounds that one can play with it."""
-
-    readers: Readers
-    poll_seconds: float
-
-    @classmethod
-    @asynccontextmanager
-    async def of(cls, engine: Engine, stage: Stage, number: int, poll_seconds: float) -> AsyncIterator["Drill"]:
-        """Have it work, and the readers read, for as long as the block lasts."""
-        for kind in KINDS:
-            for raw in stage.scene.api.list(kind.KIND, stage.namespace):
-                engine.see(kind.KIND, raw, gone=False)
-        readers = Readers(engine, stage, number)
-        tasks = [asyncio.create_task(engine.serve())]
-        tasks += [asyncio.create_task(readers.read(reader)) for reader in range(number)]
-        try:
-            await readers.all_succeed(0.0, 30.0)
-            yield cls(readers, poll_seconds)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def play(self, take: Act, give_back: Act, bound: float) -> Round:
-        """Take the root key away at any moment of the poll's interval, watch, and give it back."""
-        await asyncio.sleep(random.random() * self.poll_seconds)  # noqa: S311 -- when, not what
-        taken = await asyncio.to_thread(_acknowledged, take)
-        await self.readers.all_refused(taken, bound + 60)
-        await asyncio.sleep(self.poll_seconds)  # another look goes by, and nobody gets anything
-        last = self.readers.last_success
-        given = await asyncio.to_thread(_acknowledged, give_back)
-        await self.readers.all_succeed(given, self.poll_seconds + 90)
-        return Round(max(0.0, last - taken), time.monotonic() - given)
-
-
-def _acknowledged(act: Act) -> float:
-    act()
-    return time.monotonic()
-
-
-@dataclass(frozen=True)
-class Part:
-    """One way to lose the root key, so many rounds of it, and the bound that it is held against."""
-
-    name: str
-    rounds: Sequence[Round]
-    bound: float
-
-    def last(self, share: float) -> float:
-        """The time within which this share of the rounds ended."""
-        found = sorted(each.last for each in self.rounds)
-        return found[max(0, math.ceil(share * len(found)) - 1)]
-
-    @property
-    def recovery(self) -> float:
-        """The longest recovery."""
-        return max(each.recovery for each in self.rounds)
-
-    @property
-    def kept(self) -> bool:
-        """Whether every round ended within the bound."""
-        return self.last(1) <= self.bound
-
-    def row(self) -> tuple[str, ...]:
-        """For the table."""
-        times = (self.last(0.5), self.last(0.99), self.last(1), self.bound, self.recovery)
-        return (self.name, str(len(self.rounds)), *(f"{seconds:.2f}" for seconds in times))
+@asynccontextmanager
+async def _working(engine: Engine, stage: Stage) -> AsyncIterator[None]:
+    for kind in KINDS:
+        for raw in stage.scene.api.list(kind.KIND, stage.namespace):
+            engine.see(kind.KIND, raw, gone=False)
+    task = asyncio.create_task(engine.serve())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def play(engine: Engine, stage: Stage, options: argparse.Namespace) -> tuple[list[Part], float]:
@@ -245,7 +135,15 @@ async def play(engine: Engine, stage: Stage, options: argparse.Namespace) -> tup
         ("cut_off", options.cut_off, stage.cut_off, stage.reconnect, float(CACHE_SECONDS)),
     ]  # fmt: skip
     parts = []
-    async with Drill.of(engine, stage, options.readers, options.poll_seconds) as drill:
+
+    async def ask(number: int) -> bool:
+        try:
+            await engine.open(DataMart.KIND, stage.namespace, stage.names[number % len(stage.names)])
+        except ByokError:
+            return False
+        return True
+
+    async with _working(engine, stage), Drill.of(ask, options.readers, options.poll_seconds) as drill:
         before, began = drill.readers.opened, time.monotonic()
         await asyncio.sleep(2 * options.poll_seconds)
         rate = (drill.readers.opened - before) / (time.monotonic() - began)
@@ -265,11 +163,18 @@ def main() -> int:
     parser.add_argument("--cut-off", type=int, default=1, help="rounds without Key Protect; a minute or more each")
     parser.add_argument("--poll-seconds", type=float, default=0.5, help=f"the default is {DEFAULT_POLL_SECONDS:.0f}")
     parser.add_argument("--readers", type=int, default=50)
+    parser.add_argument("--gateway-rounds", type=int, default=20, help="of disabling it, with two gateways")
     parser.add_argument("--dry", action="store_true", help="save nothing")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with raise_scene(lambda text: print(text, flush=True), postgres=False, audited=False) as scene:
-        parts, rate = run(Stage.set(scene), options)
+        stage = Stage.set(scene)
+        parts, rate = run(stage, options)
+        if options.gateway_rounds:
+            bound = options.poll_seconds + GRACE_SECONDS
+            taken = (stage.disable, stage.enable)
+            replicated = replicas.drill(scene, stage.namespace, stage.names, taken, options, bound)
+            parts.append(replicated)
     return _tell(parts, rate, options)
 
 
@@ -307,6 +212,8 @@ def _tell(parts: Sequence[Part], rate: float, options: argparse.Namespace) -> in
     }
     for part in parts:
         first = prefix if part.name == "disabled" else f"{prefix}{part.name}_"
+        if part.name == replicas.NAME:
+            first = f"gateway.{prefix.replace('.', '_')}"
         values |= {
             f"{first}rounds": len(part.rounds),
             f"{first}p50_seconds": round(part.last(0.5), 3),
