@@ -11,9 +11,12 @@ import click
 import pytest
 import yaml
 
+from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import API_VERSION, KINDS
 from openscale_byok.shell.cli.agent import agent
+from openscale_byok.shell.gateway.answers import REVOCATIONS, status_of
+from openscale_byok.shell.gateway.openapi_parts import ERRORS
 from openscale_byok.shell.gateway.settings import GatewaySettings as Settings
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +118,38 @@ def test_each_reason_is_produced_by_a_test():
     others = set(Reason) - set(PASSING) - OF_THE_GATEWAY
     assert not {reason.value for reason in others if not re.search(rf"\b{reason.value}\b", tests)}
     assert not {r.value for r, page in PASSING.items() if f"Reason.{r.name}" not in text_of(ROOT / page)}
+
+
+# The gateway's answers ---------------------------------------------------------------------------------
+
+
+def test_each_status_is_in_the_docs_as_the_gateway_answers_it():
+    """The page's table has every status of an error, and each reason beside it is answered with that status; every
+    reason that revokes is named."""
+    rows = [cells for heading, cells in tables("docs/api.md") if heading == "When it does not work"][2:]
+    statuses = {int(found) for cells in rows for found in re.findall(r"\b[45]\d\d\b", cells[0])}
+    assert statuses == {*ERRORS, 405, 431}
+    for cells in rows:
+        shown = {Reason(word) for word in re.findall(r"`([A-Z]\w+)`", cells[1])}
+        revoked = "Revoked" in cells[0]
+        if revoked:
+            assert shown == REVOCATIONS
+        if cells[0][:3] in ("400", "401", "403", "409", "429"):
+            assert {status_of(Refused(reason, "")) for reason in shown} == {int(cells[0][:3])}
+        if cells[0] == "503":
+            assert {status_of(Unavailable(reason, "")) for reason in shown} == {503}
+
+
+# The threat model --------------------------------------------------------------------------------------
+
+
+def test_each_abuse_case_names_a_test_that_exists():
+    """Whoever reads that something is refuted can run what refutes it."""
+    rows = [cells for heading, cells in tables("docs/threat-model.md") if cells[-1].startswith("`tests/")]
+    assert len(rows) > 50
+    for cells in rows:
+        path, _, name = code(cells[-1]).partition("::")
+        assert re.search(rf"^ *(async )?def {name}\(", text_of(ROOT / path), re.MULTILINE), cells[-1]
 
 
 # Settings ----------------------------------------------------------------------------------------------

@@ -39,11 +39,7 @@ def body_of(method: str, end: str) -> tuple[str, Any]:
 def test_each_route_is_in_the_document_and_the_other_way_round() -> None:
     """Nothing is served that is not described, and nothing described that is not served."""
     assert {(route.method, route.path) for route in every_route()} == set(OPERATIONS)
-    assert all(
-        route.kwargs.get("allow_head", route.method != "GET") is False
-        for route in every_route()
-        if route.method == "GET"
-    )
+    assert all(route.kwargs.get("allow_head") is False for route in every_route() if route.method == "GET")
 
 
 def test_what_needs_no_token_says_so() -> None:
