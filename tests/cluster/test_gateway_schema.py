@@ -33,7 +33,7 @@ def test_anybody_may_see_the_document(gateway: Gateway) -> None:
 def test_it_is_as_its_document_says(gateway: Gateway, team: Team, tmp_path: Path) -> None:
     """Whatever is asked, by somebody who may do everything in a namespace: no 5xx but an honest 503, no answer, header
     or content type that is not described, nothing refused that is described and nothing taken that is not, 401 without
-    the token, 405 with Allow for other methods; and what was deleted is gone."""
+    the token, 405 with Allow for other methods."""
     keys, passwords = team.root_keys(3), [team.password() for _ in range(3)]
     team.instance()
     team.marts("m1")
