@@ -35,6 +35,7 @@ def environment(gateway: Gateway, team: Team, tmp_path: Path) -> dict[str, str]:
     team.grant(
         "page", {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": f"iam:iam-{service_id}"}, *BINDER
     )
+    (tmp_path / ".dev").mkdir()
     ca = tmp_path / "ca.crt"
     ca.write_text(gateway._certificates())
     return os.environ | {

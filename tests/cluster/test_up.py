@@ -68,6 +68,12 @@ def blocks(page: str, heading: str) -> str:
     return "".join(line for line in typed.splitlines(keepends=True) if not line.startswith(("make ", ". ")))
 
 
+def whole(page: str) -> str:
+    """Everything that a page tells people to type."""
+    headings = re.findall(r"^## (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+    return "".join(blocks(page, heading) for heading in headings)
+
+
 def descendants(pid: int) -> list[tuple[int, str]]:
     """Every process below one, each with when it started: a number alone may come again."""
     found = []
@@ -105,7 +111,8 @@ def items(text: str) -> list[dict[str, Any]]:
 
 
 def test_what_the_pages_tell_people_to_type(up: Place) -> None:
-    """README's walk and those of the examples work as they stand, one after the other, and the end ends everything."""
+    """README's walk, those of the examples and the API's page work as they stand, one after the other, and the end ends
+    everything."""
     assert values(up).keys() >= NAMES
     assert up.env.stat().st_mode & 0o077 == 0
     assert "already running" in command(up, "up")
@@ -117,6 +124,9 @@ def test_what_the_pages_tell_people_to_type(up: Place) -> None:
     case_1 = sh(up, blocks("examples/README.md", "Case 1: the root key first"))
     assert "db.example.com:5432:openscale:openscale:a password" in case_1
     sh(up, blocks("examples/README.md", "Another root key"))
+    told = sh(up, whole("docs/api.md"))
+    assert '"password": "the next password"' in told
+    assert not items(sh(up, "kubectl get datamart -n demo -o json"))
     api = sh(up, blocks("examples/README.md", "OpenScale's own API"))
     assert values(up)["ROOT_KEY_CRN"] in api
     (mart,) = [found["metadata"] for found in items(sh(up, "kubectl get datamart -n demo -o json"))]
