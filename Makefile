@@ -20,7 +20,7 @@ demo: $(STAMP) ## Tell the whole story on a real API server, prove each step, en
 test: $(STAMP) ## Run all tests. ARGS="-k name" narrows them down.
 	@$(PY) -m pytest $(ARGS)
 
-up: $(STAMP) ## Start cluster, Key Protect, PostgreSQL and operator, leave them running, write .dev/env.
+up: $(STAMP) ## Start cluster, Key Protect, PostgreSQL, operator and gateway, leave them running, write .dev/env.
 	@$(PY) -m stage.up
 
 down: $(STAMP) ## End what `make up` started, and remove it.
