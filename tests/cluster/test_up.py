@@ -46,29 +46,23 @@ def up(tmp_path: Path) -> Iterator[Place]:
         command(here, "down")
 
 
-def sh(here: Place, script: str, folder: Path = ROOT) -> str:
+def sh(here: Place, script: str) -> str:
     """A script as a person's shell runs it after `. .dev/env`; each command must do what it is there for."""
     places = {r"(?<!\w)\.dev/": f"{here.folder}/", r"(?<!\w)\.venv/": f"{ROOT}/.venv/"}
     for there, at in places.items():
         script = re.sub(there, at, script)
     clean = {"PATH": os.environ["PATH"], "HOME": str(here.folder)}
     done = subprocess.run(
-        ["sh", "-eu", "-c", f". {here.env}\n{script}"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=folder,
-        env=clean,
+        ["sh", "-eu", "-c", f". {here.env}\n{script}"], capture_output=True, text=True, timeout=120, cwd=ROOT, env=clean
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def blocks(page: str, heading: str = "") -> str:
-    """What a page tells people to type (below a heading only), but for what starts and ends everything."""
-    section = (ROOT / page).read_text()
-    if heading:
-        section = section.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def blocks(page: str, heading: str) -> str:
+    """What a page tells people to type below a heading, but for what starts and ends everything."""
+    _, _, after = (ROOT / page).read_text().partition(f"\n## {heading}\n")
+    section, _, _ = after.partition("\n## ")
     typed = "".join(re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
     assert typed, f"{page} has nothing to type below {heading!r}"
     return "".join(line for line in typed.splitlines(keepends=True) if not line.startswith(("make ", ". ")))
