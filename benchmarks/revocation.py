@@ -159,7 +159,7 @@ def main() -> int:
     """Measure, print and save. 1 where a bound was not kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100, help="of disabling the root key")
-    parser.add_argument("--others", type=int, default=10, help="rounds of removing the grant, and of deleting the key")
+    parser.add_argument("--others", type=int, default=100, help="rounds of removing the grant, and of deleting the key")
     parser.add_argument("--cut-off", type=int, default=1, help="rounds without Key Protect; a minute or more each")
     parser.add_argument("--poll-seconds", type=float, default=0.5, help=f"the default is {DEFAULT_POLL_SECONDS:.0f}")
     parser.add_argument("--readers", type=int, default=50)
