@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 from local_cluster import boot, go_build, lifeline
@@ -49,12 +48,12 @@ def up(options: argparse.Namespace) -> int:
     print(f"export KUBECONFIG={cluster.kubeconfig}", flush=True)
     if options.detach:
         return 0
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    # Waited for, not handled: a handler that sets what its own thread waits for may find that locked, for ever.
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     tell("cluster: Ctrl-C ends it")
     with cluster:
-        while not ended.wait(LOOK_SECONDS):
+        while signal.sigtimedwait(ends, LOOK_SECONDS) is None:
             if (death := cluster.death) is not None:
                 raise ClusterError(str(death))
     return 0
