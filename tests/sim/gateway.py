@@ -1,7 +1,7 @@
 """A replica of the gateway on the simulated cluster: its reader and what it seals, every call at the process's gate."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -56,6 +56,7 @@ class Gateway:
     def __init__(self, name: str, loop: VirtualLoop, cluster: Cluster, vault: Vault, tuning: Tuning) -> None:
         self.process = Process(name)
         self.events: list[Event] = []
+        self.hears: Callable[[Event], bool] = lambda _: True
         self._loop, self._cluster = loop, cluster
         clock = LoopClock(loop)
         store = GatedCluster(self.process, cluster)
@@ -83,12 +84,13 @@ class Gateway:
 
     def busy(self) -> bool:
         """Whether something may go on without time going on."""
-        return self.alive and bool(self.process.pending or self.events)
+        return self.alive and bool(self.process.pending or any(map(self.hears, self.events)))
 
     def deliver_heard(self) -> None:
-        """Let every event arrive."""
-        while self.events:
-            event = self.events.pop(0)
+        """Let every event arrive that is heard; the others wait."""
+        heard = [event for event in self.events if self.hears(event)]
+        self.events[:] = [event for event in self.events if event not in heard]
+        for event in heard:
             with self.process.running():
                 self._loop.call_soon(partial(self.reader.see, event.kind, event.raw, gone=event.gone))
 

@@ -343,3 +343,11 @@ def test_the_page_says_how_long_a_right_lives_on():
     assert DENIED_SECONDS == REFUSED_SECONDS
     assert f"seen after {DENIED_SECONDS:.0f} seconds at most" in page
     assert f"at most {AT_ONCE} of their questions are under way\nat once, {MOST_WAITING} wait" in page
+
+
+@pytest.mark.parametrize("access", [Access("get", "datamarts", "team", "a" * 254), Access("get", "x", "n" * 254, "a")])
+async def test_a_name_that_nothing_can_have_is_neither_asked_about_nor_kept(rights, reviews, access) -> None:
+    """A path may hold 8,000 characters: ten thousand answers about such names would be 80 MB."""
+    reviews.rules.add((ALICE.user, access))
+    assert not await rights.allowed(ALICE, access)
+    assert not reviews.asked

@@ -7,7 +7,7 @@ So it is kept in memory until the data key that sealed it was seen to be still A
 import secrets
 
 from openscale_byok.core.conditions import checking_seal, saying
-from openscale_byok.core.findings import first_seals_wait
+from openscale_byok.core.findings import first_seals_wait, newer
 from openscale_byok.core.sealable import as_stored, endpoint_of, from_datamart
 from openscale_byok.core.view import choose
 from openscale_byok.crypto import envelope as envelopes
@@ -76,7 +76,7 @@ class Giving:
                 text = f"DataMart {name} goes elsewhere than when its password was given; look, and give it again"
                 raise Changed(Reason.CHANGED_MEANWHILE, text)
             scope = self._reader.world.scope(mart.instance_key)
-            await self._context.read_instance(scope)
+            await self._reader.read_instance(scope)
             entry, key = await self._active(scope)
             try:
                 stored = await self._seal(scope, mart, password, entry, key)
@@ -126,6 +126,8 @@ class Giving:
 
     async def _seal(self, scope: Scope, mart: DataMart, password: bytes, entry: DataKeyEntry, key: DataKey) -> DataMart:
         sealable = from_datamart(mart, self._instance(scope).spec.service_instance_id)
+        if newer(sealable):
+            raise Refused(Reason.NEWER_FORMAT, f"the password of DataMart {mart.metadata.name} has a newer format")
         before = sealable.sealed_source
         number = (before.revision or 0) + 1 if before is not None and before.given else 1
         wrapped, nonce = Wrapped(entry.root_key, entry.wrapped), secrets.token_bytes(NONCE_BYTES)
@@ -137,6 +139,6 @@ class Giving:
 
     async def _still_active(self, scope: Scope, entry: DataKeyEntry) -> bool:
         """Read after the seal was stored: while the key is still Active, no other writer has moved on."""
-        instance = await self._context.read_instance(scope)
+        instance = await self._reader.read_instance(scope)
         active = instance.properties.active
         return active is not None and active.id == entry.id

@@ -147,6 +147,8 @@ class KeyPoll:
         return found.trouble
 
     def _learned(self, uid: str, scope: Scope, root_key: str, found: KeyStanding, *, tell: bool) -> None:
+        if uid != GLOBAL_HOLDER and _named(uid, scope) is None:
+            return  # gone while the look was under way: nobody would renew what it says
         before = scope.keys.get(uid)
         if isinstance(found.trouble, Unavailable):
             if before is not None:
@@ -176,8 +178,6 @@ class KeyPoll:
 
     def _tell(self, uid: str, scope: Scope, root_key: str, found: KeyStanding, *, changed: bool) -> None:
         binding, said = _named(uid, scope), key_usable(found)
-        if binding is None and uid != GLOBAL_HOLDER:
-            return  # gone while the look was under way
         seen = KeySeen(
             namespace=scope.key[0] if binding is not None else "",
             binding=binding.metadata.name if binding is not None else "",

@@ -16,7 +16,7 @@ from openscale_byok.engine.scope import Scope
 from openscale_byok.engine.world import World
 from openscale_byok.errors import Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import PROPERTIES_FORMAT, DataKeyEntry, OpenScaleInstance
+from openscale_byok.resources import PROPERTIES_FORMAT, DataKeyEntry, OpenScaleInstance, RootKeyBinding
 
 TRIES = 3
 """How often an opening begins anew because its object was written while a data key was unwrapped."""
@@ -76,6 +76,8 @@ class Opening:
         """What allows an opening now. It waits for nothing, and reads what the poll learned last."""
         found = self._world.find(kind, namespace, name)
         if found is None:
+            if any(not scope.listed for key, scope in self._world.scopes.items() if key[0] == namespace):
+                raise Unavailable(Reason.CHANGED_MEANWHILE, f"namespace {namespace} is being read; try again")
             raise Missing(Reason.CHANGED_MEANWHILE, f"{kind} {name} does not exist in namespace {namespace}")
         scope, sealable = found
         instance = self._instance(scope, sealable)
@@ -105,7 +107,7 @@ class Opening:
 
     def _holder(self, scope: Scope, entry: DataKeyEntry) -> str:
         """By whose right the data key is used: a root key that is looked at, and was not refused."""
-        _, binding = self._context.kms(scope, entry.root_key)
+        binding = self._binding(scope, entry)
         holder = binding.metadata.uid if binding is not None else GLOBAL_HOLDER
         standing = scope.keys.get(holder)
         if standing is not None and standing.refused:
@@ -116,6 +118,24 @@ class Opening:
             )
             raise Unavailable(Reason.CHECKING_KEY, f"{whose} was not looked at lately; try again")
         return holder
+
+    def _binding(self, scope: Scope, entry: DataKeyEntry) -> RootKeyBinding | None:
+        """Whose credentials the data key is unwrapped with; nobody's under the global key.
+
+        Whoever recorded the data key saw its binding before. Only a list from after that shows that it is gone: the
+        watch of the bindings may be behind that of the instances, and to be told of a refusal costs a reader what it
+        has.
+        """
+        try:
+            return self._context.kms(scope, entry.root_key)[1]
+        except Refused as error:
+            instance = scope.instance
+            behind = instance is not None and scope.listed_bindings < instance.metadata.version
+            if error.reason is not Reason.NO_BINDING or not behind:
+                raise
+        self._world.doubt(scope.key)
+        text = f"the RootKeyBindings of OpenScaleInstance {scope.key[1]} are being read; try again"
+        raise Unavailable(Reason.CHECKING_KEY, text)
 
 
 def _envelope(sealable: Sealable) -> Envelope:

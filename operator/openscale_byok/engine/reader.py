@@ -13,9 +13,9 @@ from openscale_byok.engine.listing import list_anew
 from openscale_byok.engine.lookout import Lookout
 from openscale_byok.engine.opening import Opened, Opening
 from openscale_byok.engine.queue import KeyedQueue
-from openscale_byok.engine.scope import Key, Scope
+from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, Scope, WentBack
 from openscale_byok.engine.world import World
-from openscale_byok.errors import ByokError
+from openscale_byok.errors import ByokError, Refused
 from openscale_byok.resources import OpenScaleInstance
 
 
@@ -63,9 +63,12 @@ class Reader:
         return True
 
     def unready(self) -> list[str]:
-        """What keeps this replica from answering: nothing where it has read everything, and root keys are looked at."""
+        """What keeps this replica from answering: nothing where it has read everything, and root keys are looked at.
+
+        An instance that cannot be read because of its own objects keeps nobody else from being answered.
+        """
         scopes = [scope for scope in self.world.scopes.values() if scope.instance is not None]
-        found = ["list"] if any(not scope.listed for scope in scopes) else []
+        found = ["list"] if any(not scope.listed and not _faulty(scope) for scope in scopes) else []
         late = any(not self._poll.watches(scope, holder) for scope in scopes for holder in scope.keys)
         return [*found, "key-poll"] if late else found
 
@@ -84,7 +87,30 @@ class Reader:
             self._poll.stop()
             await self._context.data_keys.close()
 
+    async def read_instance(self, scope: Scope) -> OpenScaleInstance:
+        """The instance afresh; what is news in it counts as if an event had brought it, which is none any more then.
+
+        Raises:
+            WentBack: it is older than it was known to be before this read began.
+        """
+        known = scope.instance
+        found = await self._context.read_instance(scope)
+        if scope.instance is not known:
+            self._queue.wake(scope.key)
+        return found
+
     async def _pass(self, key: Key) -> float | None:
+        """A mistake of ours about one instance must not stop the others: it is named, and waits."""
+        try:
+            return await self._follow(key)
+        except WentBack:
+            raise
+        except Exception as error:  # noqa: BLE001 -- see above; its text may quote anything, so it stays out
+            log.error("unexpected", namespace=key[0], instance=key[1], error=type(error).__name__)
+            self.world.scope(key).listed = False
+            return LAST_RETRY_SECONDS
+
+    async def _follow(self, key: Key) -> float | None:
         scope = self.world.scope(key)
         clock = self._context.clock
         if not scope.listed or scope.relist_due <= clock.monotonic():
@@ -109,3 +135,9 @@ class Reader:
     def _named(self, holder: str) -> OpenScaleInstance | None:
         namespace, _, name = holder.partition("/")
         return self.world.scope((namespace, name)).instance
+
+
+def _faulty(scope: Scope) -> bool:
+    """Whether an object of an instance has another shape than its CRD demands: what is known of the others stays."""
+    trouble = scope.troubles.get("list")
+    return trouble is not None and isinstance(trouble.error, Refused)

@@ -23,6 +23,9 @@ DENIED_SECONDS = 10.0
 """The lack of a right: whoever was just given one waits this long. Longer than a yes, as asking in vain is cheaper to
 wait for than a password is to take back."""
 
+LONGEST_NAME = 253
+"""Characters of any name in Kubernetes."""
+
 
 @dataclass(frozen=True, slots=True)
 class _No:
@@ -64,6 +67,8 @@ class Rights:
         Raises:
             Unavailable: nobody could be asked, or too many ask (`TooManyRequests`).
         """
+        if len(access.name) > LONGEST_NAME or len(access.namespace) > LONGEST_NAME:
+            return False  # nothing has such a name; and what is kept of a question is bounded by what may be asked
         about = (caller, access)
         found = self._accesses.known(about)
         return await self._accesses.ask(about, lambda: self._may(caller, access)) if found is None else found

@@ -51,8 +51,12 @@ class World:
         reference = (raw.get("spec") or {}).get("instanceRef") or {}
         key = (raw.get("metadata", {}).get("namespace", ""), reference.get("name", ""))
         if key in self.scopes:
-            self.scopes[key].listed = False
-            self._wake(key)
+            self.doubt(key)
+
+    def doubt(self, key: Key) -> None:
+        """What is known of an instance may be older than the cluster: have it all read anew."""
+        self.scope(key).listed = False
+        self._wake(key)
 
     def _see(self, kind: str, raw: dict[str, Any], *, gone: bool) -> None:
         if kind == DataMart.KIND:
@@ -80,8 +84,7 @@ class World:
         named = meta["name"] if kind == OpenScaleInstance.KIND else spec["instanceRef"]["name"]
         scope = self.scopes.get((meta["namespace"], named))
         if scope is not None and scope.known_version(kind, meta["name"]) > int(meta["resourceVersion"]):
-            scope.listed = False
-            self._wake(scope.key)
+            self.doubt(scope.key)
 
     def know(self, instance: OpenScaleInstance) -> None:
         """Know of an instance before the first event: who claims what must not depend on their order."""

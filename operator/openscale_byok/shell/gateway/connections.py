@@ -38,7 +38,7 @@ class Limits:
     """Between two requests, and before the first one."""
     grace: float = 0.5
     """That every connection has, before it may be closed to make room."""
-    request: float = 300.0
+    request: float = 330.0
     """From the head's end to the answer; longer than any `Prefer: wait`."""
     head_bytes: int = 32 * 1024
     """Of one request's head."""
