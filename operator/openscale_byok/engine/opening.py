@@ -61,7 +61,7 @@ class Opening:
         self._poll = poll
 
     async def open(self, kind: str, namespace: str, name: str) -> Opened:
-        """See `Engine.open`."""
+        """See `Following.open`."""
         for _ in range(TRIES):
             before = self._ground(kind, namespace, name)
             key = await self._context.data_key(before.scope, before.entry)

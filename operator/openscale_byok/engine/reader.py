@@ -8,31 +8,23 @@ from collections.abc import Callable
 from typing import Any
 
 from openscale_byok.engine.context import Context, log
-from openscale_byok.engine.key_poll import KeyPoll
+from openscale_byok.engine.following import Following
 from openscale_byok.engine.listing import list_anew
-from openscale_byok.engine.lookout import Lookout
-from openscale_byok.engine.opening import Opened, Opening
-from openscale_byok.engine.queue import KeyedQueue
-from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, Scope, WentBack
-from openscale_byok.engine.world import World
+from openscale_byok.engine.scope import Key, Scope
 from openscale_byok.errors import ByokError, Refused
 from openscale_byok.resources import OpenScaleInstance
 
 
-class Reader:
-    """Events go in by `see`, `serve` works, passwords come out of `open`."""
+class Reader(Following):
+    """It only follows; who waits for news is told of it."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once)
-        self.world = World(self._queue.wake)
-        self._poll = KeyPoll(context, self._queue.wake)
-        self._opening = Opening(context, self.world, self._poll)
+        super().__init__(context)
         self._news: set[asyncio.Event] = set()
 
     def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
-        """Take in an event of one of our kinds; *listed* ones are of a list that the watch begins with."""
-        self.world.see(kind, raw, gone=gone, listed=listed)
+        """See `Following.see`."""
+        super().see(kind, raw, gone=gone, listed=listed)
         for event in self._news:
             event.set()
 
@@ -42,10 +34,6 @@ class Reader:
             holder = self.world.rival(key)
             return found if not holder else self._named(holder)
         return None
-
-    async def open(self, kind: str, namespace: str, name: str) -> Opened:
-        """See `Engine.open`."""
-        return await self._opening.open(kind, namespace, name)
 
     async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until an event makes a condition hold; whether it does."""
@@ -72,21 +60,6 @@ class Reader:
         late = any(not self._poll.watches(scope, holder) for scope in scopes for holder in scope.keys)
         return [*found, "key-poll"] if late else found
 
-    async def serve(self) -> None:
-        """Follow until cancelled.
-
-        Raises:
-            WentBack: the cluster was restored under us; the process must end and start anew.
-        """
-        lookout = asyncio.create_task(Lookout(self._context, self.world.newest_instance).serve(), name="lookout")
-        self._queue.end_with(lookout)
-        try:
-            await self._queue.serve()
-        finally:
-            lookout.cancel()
-            self._poll.stop()
-            await self._context.data_keys.close()
-
     async def read_instance(self, scope: Scope) -> OpenScaleInstance:
         """The instance afresh; what is news in it counts as if an event had brought it, which is none any more then.
 
@@ -99,18 +72,7 @@ class Reader:
             self._queue.wake(scope.key)
         return found
 
-    async def _pass(self, key: Key) -> float | None:
-        """A mistake of ours about one instance must not stop the others: it is named, and waits."""
-        try:
-            return await self._follow(key)
-        except WentBack:
-            raise
-        except Exception as error:  # noqa: BLE001 -- see above; its text may quote anything, so it stays out
-            log.error("unexpected", namespace=key[0], instance=key[1], error=type(error).__name__)
-            self.world.scope(key).listed = False
-            return LAST_RETRY_SECONDS
-
-    async def _follow(self, key: Key) -> float | None:
+    async def _step(self, key: Key) -> float | None:
         scope = self.world.scope(key)
         clock = self._context.clock
         if not scope.listed or scope.relist_due <= clock.monotonic():

@@ -1,9 +1,6 @@
 """One pass over one instance: observe, plan, execute the step, and plan again until nothing is left to do."""
 
 import asyncio
-import traceback
-from pathlib import Path
-from typing import Any
 
 from openscale_byok.core import conditions, steps
 from openscale_byok.core.findings import needs_source
@@ -12,75 +9,25 @@ from openscale_byok.core.sealable import Sealable, Standing
 from openscale_byok.core.view import View
 from openscale_byok.engine import key_steps
 from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.following import Following
 from openscale_byok.engine.former_versions import FormerVersions
-from openscale_byok.engine.key_poll import KeyPoll
 from openscale_byok.engine.listing import RELIST_SECONDS, list_anew
-from openscale_byok.engine.lookout import Lookout
-from openscale_byok.engine.opening import Opened, Opening
-from openscale_byok.engine.queue import KeyedQueue
-from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, Scope, WentBack
+from openscale_byok.engine.scope import Key, Scope
 from openscale_byok.engine.seal_steps import SealSteps
-from openscale_byok.engine.world import World
 from openscale_byok.errors import ByokError, Changed, Missing, Refused
 from openscale_byok.resources import OpenScaleInstance, Properties, RootKeyBinding, SealedSource
 
 RELIST_WHILE_DELETING_SECONDS = 15.0
 
 
-class Engine:
-    """The whole of it: events go in by `see`, `serve` works."""
+class Engine(Following):
+    """The whole of it: it also plans, and executes what is planned."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once)
-        self.world = World(self._queue.wake)
-        self._poll = KeyPoll(context, self._queue.wake)
+        super().__init__(context)
         self._former = FormerVersions()
-        self._opening = Opening(context, self.world, self._poll)
-
-    def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
-        """Take in an event of one of our kinds; *listed* ones are of a list that the watch begins with."""
-        self.world.see(kind, raw, gone=gone, listed=listed)
-
-    async def open(self, kind: str, namespace: str, name: str) -> Opened:
-        """A sealed password, for a reader. Whether they may have it is for the caller to have asked.
-
-        Raises:
-            Refused: a clear no of the root key, or what is stored is not this object's for this endpoint.
-            Unavailable: not sealed yet, not looked at lately, or no answer and nothing young enough at hand.
-            Missing: there is no such object.
-        """
-        return await self._opening.open(kind, namespace, name)
-
-    async def serve(self) -> None:
-        """Work until cancelled.
-
-        Raises:
-            WentBack: the cluster was restored under us; the process must end and start anew.
-        """
-        lookout = asyncio.create_task(Lookout(self._context, self.world.newest_instance).serve(), name="lookout")
-        self._queue.end_with(lookout)
-        try:
-            await self._queue.serve()
-        finally:
-            lookout.cancel()
-            self._poll.stop()
-            await self._context.data_keys.close()
 
     # One pass -----------------------------------------------------------------------------------------
-
-    async def _pass(self, key: Key) -> float | None:
-        """One step. A mistake of ours about one instance must not stop the others: it is named, and waits."""
-        try:
-            return await self._step(key)
-        except WentBack:
-            raise
-        except Exception as error:  # noqa: BLE001 -- see above; its text may quote anything, so it stays out
-            at = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(at.filename).name}:{at.lineno}"
-            log.error("unexpected", namespace=key[0], instance=key[1], error=type(error).__name__, where=where)
-            self.world.scope(key).listed = False
-            return LAST_RETRY_SECONDS
 
     async def _step(self, key: Key) -> float | None:
         """One step, so that no instance keeps another waiting; zero asks for the next one at once."""

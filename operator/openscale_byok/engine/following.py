@@ -1,0 +1,72 @@
+"""What every engine does: it takes in events, looks at root keys, and opens passwords for readers."""
+
+import asyncio
+import traceback
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.key_poll import KeyPoll
+from openscale_byok.engine.lookout import Lookout
+from openscale_byok.engine.opening import Opened, Opening
+from openscale_byok.engine.queue import KeyedQueue
+from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, WentBack
+from openscale_byok.engine.world import World
+
+
+class Following(ABC):
+    """Events go in by `see`, `serve` works, passwords come out of `open`. What one pass does is for the engine."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once)
+        self.world = World(self._queue.wake)
+        self._poll = KeyPoll(context, self._queue.wake)
+        self._opening = Opening(context, self.world, self._poll)
+
+    def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
+        """Take in an event of one of our kinds; *listed* ones are of a list that the watch begins with."""
+        self.world.see(kind, raw, gone=gone, listed=listed)
+
+    async def open(self, kind: str, namespace: str, name: str) -> Opened:
+        """A sealed password, for a reader. Whether they may have it is for the caller to have asked.
+
+        Raises:
+            Refused: a clear no of the root key, or what is stored is not this object's for this endpoint.
+            Unavailable: not sealed yet, not looked at lately, or no answer and nothing young enough at hand.
+            Missing: there is no such object.
+        """
+        return await self._opening.open(kind, namespace, name)
+
+    async def serve(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            WentBack: the cluster was restored under us; the process must end and start anew.
+        """
+        lookout = asyncio.create_task(Lookout(self._context, self.world.newest_instance).serve(), name="lookout")
+        self._queue.end_with(lookout)
+        try:
+            await self._queue.serve()
+        finally:
+            lookout.cancel()
+            self._poll.stop()
+            await self._context.data_keys.close()
+
+    async def _pass(self, key: Key) -> float | None:
+        """One step. A mistake of ours about one instance must not stop the others: it is named, and waits."""
+        try:
+            return await self._step(key)
+        except WentBack:
+            raise
+        except Exception as error:  # noqa: BLE001 -- see above; its text may quote anything, so it stays out
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(at.filename).name}:{at.lineno}"
+            log.error("unexpected", namespace=key[0], instance=key[1], error=type(error).__name__, where=where)
+            self.world.scope(key).listed = False
+            return LAST_RETRY_SECONDS
+
+    @abstractmethod
+    async def _step(self, key: Key) -> float | None:
+        """One step about one instance; the seconds until it wants another one, or None."""
