@@ -78,6 +78,36 @@ def test_who_has_not_read_everything_denies_nothing(world: World) -> None:
     assert isinstance(told(world, gateway), Missing)
 
 
+def test_who_is_reading_denies_nothing(world: World) -> None:
+    """Between any two answers of its first lists a replica says no `Missing` and no refusal, and is not ready."""
+    operator, password = sealed(world)
+    gateway = world.start_gateway()
+    gateway.hears = lambda event: event.kind == OpenScaleInstance.KIND
+    gateway.deliver_heard()
+    world.loop.run_ready()
+    said: list[bytes | ByokError] = []
+    calls: list[str] = []
+    while gateway.process.pending:
+        asking = gateway.open(NAMESPACE, "a")
+        world.loop.run_ready()
+        if asking.done():
+            said.append(asking.exception() or asking.result().secret)  # type: ignore[arg-type]
+        else:
+            asking.cancel()
+            world.loop.run_ready()
+        if "list datamarts" not in calls:
+            assert gateway.reader.unready(), calls
+        if gateway.process.pending:
+            calls.append(gateway.process.whole().name)
+        world.loop.run_ready()
+    assert "list datamarts" in calls
+    assert not [found for found in said if isinstance(found, (Missing, Refused))], said
+    gateway.hears = lambda _: True
+    world.run(gateway, operator)
+    assert told(world, gateway) == password
+    assert gateway.reader.unready() == []
+
+
 def test_a_watch_of_bindings_that_is_behind_is_no_revocation(world: World) -> None:
     """The instance names a root key whose binding was not heard of yet: read again, and not refused as NoBinding."""
     operator, password = sealed(world)

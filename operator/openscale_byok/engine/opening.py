@@ -76,7 +76,7 @@ class Opening:
         """What allows an opening now. It waits for nothing, and reads what the poll learned last."""
         found = self._world.find(kind, namespace, name)
         if found is None:
-            if any(not scope.listed for key, scope in self._world.scopes.items() if key[0] == namespace):
+            if any(not scope.read for key, scope in self._world.scopes.items() if key[0] == namespace):
                 raise Unavailable(Reason.CHANGED_MEANWHILE, f"namespace {namespace} is being read; try again")
             raise Missing(Reason.CHANGED_MEANWHILE, f"{kind} {name} does not exist in namespace {namespace}")
         scope, sealable = found

@@ -56,7 +56,7 @@ class Reader(Following):
         An instance that cannot be read because of its own objects keeps nobody else from being answered.
         """
         scopes = [scope for scope in self.world.scopes.values() if scope.instance is not None]
-        found = ["list"] if any(not scope.listed and not _faulty(scope) for scope in scopes) else []
+        found = ["list"] if any(not scope.read and not _faulty(scope) for scope in scopes) else []
         late = any(not self._poll.watches(scope, holder) for scope in scopes for holder in scope.keys)
         return [*found, "key-poll"] if late else found
 

@@ -89,6 +89,12 @@ class Scope:
     claims: Claims = field(default_factory=Claims, repr=False)
     """Kept by whoever has many scopes: told which service instance id this one claims."""
 
+    @property
+    def read(self) -> bool:
+        """Whether a list of everything was taken in, and nothing has come into doubt since: what is not here is not
+        there. While the first list is under way, events count already (`listed`), and most is not here yet."""
+        return self.listed and self.listed_marts >= 0
+
     # Events -------------------------------------------------------------------------------------------
 
     def known_version(self, kind: str, name: str) -> int:
