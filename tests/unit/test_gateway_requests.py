@@ -70,6 +70,12 @@ async def unanswered(_: web.Request) -> web.Response:
     raise Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "Key Protect cannot be reached", retry_after=12.4)
 
 
+async def nameless(request: web.Request) -> web.Response:
+    """A route that refuses before it knows a name."""
+    request[ASKED].about(Action.BINDING_CREATED, "RootKeyBinding", "", "")
+    raise not_allowed()
+
+
 async def everybody(_: web.Request) -> web.Response:
     """A route that anybody may see."""
     return web.json_response({})
@@ -85,7 +91,7 @@ def here() -> Here:
 async def client(here: Here) -> AsyncIterator[TestClient]:
     """A client of an application with nothing but the middleware."""
     app = web.Application(middlewares=[guard(here, here, here, frozenset({"/open"}))])
-    for route in (password, denied, revoked, mistaken, unanswered):
+    for route in (password, denied, revoked, mistaken, unanswered, nameless):
         app.router.add_get(f"/{route.__name__}", route)
     app.router.add_get("/open", everybody)
     async with TestClient(TestServer(app)) as found:
@@ -126,6 +132,12 @@ async def test_a_refusal_has_its_line_or_is_none(client, here, path, status) -> 
     assert [line.outcome for line in here.lines] == ["denied"]
     here.full = True
     assert (await client.get(path, headers=GOOD)).status == 503
+
+
+async def test_a_refusal_that_knows_no_name_yet_says_the_path(client, here) -> None:
+    """The path names the instance: a denied line never leaves out what was asked for."""
+    await client.get("/nameless", headers=GOOD)
+    assert [(line.action, line.name) for line in here.lines] == [(Action.BINDING_CREATED, "/nameless")]
 
 
 async def test_a_revocation_is_marked_as_one_and_carries_key_protects_id(client, here) -> None:

@@ -66,8 +66,11 @@ class Asked:
     caller: Caller = NOBODY
 
     def about(self, action: Action, kind: str, namespace: str, name: str, *, granted: bool = True) -> None:
-        """Say what the request is about. *granted*: whether its success is audited too."""
-        self.action, self.kind, self.namespace, self.name = action, kind, namespace, name
+        """Say what the request is about; without a name the path stays, which names the instance.
+
+        *granted*: whether its success is audited too.
+        """
+        self.action, self.kind, self.namespace, self.name = action, kind, namespace, name or self.name
         self.audited = granted
 
     def by_keys(self, root_key: str, data_key: str) -> None:
