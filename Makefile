@@ -9,7 +9,7 @@ STAMP := .venv/.ready
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): requirements/dev.txt pyproject.toml dev/bootstrap.sh
+$(STAMP): requirements/setup.txt requirements/dev.txt pyproject.toml dev/bootstrap.sh
 	@sh dev/bootstrap.sh
 
 setup: $(STAMP) ## Make the virtual environment .venv from the locked requirements.
@@ -17,7 +17,7 @@ setup: $(STAMP) ## Make the virtual environment .venv from the locked requiremen
 demo: $(STAMP) ## Tell the whole story on a real API server, prove each step, end. KILL_EVERY=seconds kills the operator meanwhile.
 	@$(PY) -m demo --datamarts $(or $(DATAMARTS),500) --kill-every $(or $(KILL_EVERY),0)
 
-test: $(STAMP) ## Run all tests. ARGS="-k name" narrows them down.
+test: $(STAMP) ## Run all tests. ARGS="-k name" narrows them down; ARGS="-n 2 --dist loadgroup" takes two cores.
 	@$(PY) -m pytest $(ARGS)
 
 up: $(STAMP) ## Start cluster, Key Protect, PostgreSQL, operator and gateway, leave them running, write .dev/env.
@@ -38,9 +38,11 @@ lint: $(STAMP) ## Check format, style, types, layers and generated files.
 generate: $(STAMP) ## Write the CRDs, the chart's copies of them, and docs/openapi.json, from the models.
 	@$(PY) -m stage.generate
 
-lock: ## Resolve the requirements anew (needs uv).
-	@$(PY) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q pyproject.toml -o requirements/runtime.txt
-	@$(PY) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q pyproject.toml --group dev -o requirements/dev.txt
+COMPILE := .venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q
+lock: $(STAMP) ## Resolve the requirements anew.
+	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	@$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	@$(COMPILE) --group setup -o requirements/setup.txt
 
 clean: ## Remove the virtual environment and what was left in .dev (after `make down`).
 	@rm -rf .venv .dev

@@ -14,10 +14,11 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-echo "setup: making .venv with $("$python" --version); the locked requirements take about a minute the first time"
+echo "setup: making .venv with $("$python" --version); it takes some seconds, and the download"
 [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv; "$python" -m venv .venv; }
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/setup.txt
+.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --requirement requirements/dev.txt
 # The project itself: editable, built by the hatchling that is locked, with nothing else resolved.
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+.venv/bin/uv pip install --quiet --python .venv/bin/python --no-build-isolation --no-deps --editable .
 touch .venv/.ready
 echo "setup: done"
