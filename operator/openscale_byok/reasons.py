@@ -84,6 +84,7 @@ class Reason(StrEnum):
 
     # A person must act: what is stored.
     CONFLICT = "Conflict"
+    INSTANCE_NOT_ALLOWED = "InstanceNotAllowed"
     TAMPERED = "Tampered"
     CONTEXT_MISMATCH = "ContextMismatch"
     ENDPOINT_CHANGED = "EndpointChanged"
@@ -187,6 +188,7 @@ TABLE: dict[Reason, Row] = {
     Reason.NO_BINDING: _act("no binding in this namespace names the root key that wrapped this data key"),
     Reason.GLOBAL_KEY_VERSION_MISSING: _act("a version of the global key that is named here is missing"),
     Reason.CONFLICT: _act("another instance claims the same service instance id"),
+    Reason.INSTANCE_NOT_ALLOWED: _act("the operator's owner does not give this service instance id to this namespace"),
     Reason.TAMPERED: _act("the stored envelope or wrapped key does not verify"),
     Reason.CONTEXT_MISMATCH: _act("the stored envelope belongs to another object"),
     Reason.ENDPOINT_CHANGED: _act("the password was given for another endpoint"),

@@ -80,6 +80,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"allowedRootKeys": {"team-a": "crn:v1:"}}}, "/settings/allowedRootKeys/team-a"),
     ({"settings": {"allowedRootKeys": {"Team A": []}}}, "'Team A' not allowed"),
     ({"settings": {"allowedRootKeys": {"*": [""]}}}, "/settings/allowedRootKeys"),
+    ({"settings": {"allowedInstances": {"prod": "team-a"}}}, "'prod' not allowed"),
+    ({"settings": {"allowedInstances": {"*": "Team A"}}}, "/settings/allowedInstances"),
     ({"settings": {"keyPollSeconds": 0}}, "/settings/keyPollSeconds"),
     ({"settings": {"writesInFlight": 1.5}}, "/settings/writesInFlight"),
     ({"settings": {"logLevel": "INFO"}}, "/settings/logLevel"),

@@ -10,6 +10,8 @@ from stage.scene import Scene, install_rights, raise_scene
 from stage.team import Team, Vault
 
 GRANTED, OTHER = "team-granted", "team-other"
+GIVEN = "0a1b2c3d-0000-4000-8000-000000000001"
+"""The service instance id that the owner gives to the granted namespace."""
 PROFILE = {"trustedProfile": {"id": "Profile-1", "serviceAccountName": "any"}}
 
 
@@ -20,6 +22,7 @@ def strict(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         pytest.skip("a cluster that was lent has one operator already")
     allowed = {GRANTED: ["crn:v1:bluemix:public:kms:us-south:a/ffffffffffffffffffffffffffffffff"], "*": ["crn"]}
     settings = {"KEY_POLL_SECONDS": "0.25", "ALLOWED_ROOT_KEYS": json.dumps(allowed)}
+    settings["ALLOWED_INSTANCES"] = json.dumps({GIVEN: GRANTED, "*": "*"})
     folder = tmp_path_factory.mktemp("s")
     nothing = {"secretAccess": {"clusterWide": False}}
     with raise_scene(folder=folder, postgres=False, settings=settings, values=nothing) as raised:
@@ -65,3 +68,26 @@ def test_a_namespace_that_grants_nothing(strict: Scene, vault: Vault) -> None:
     team.marts("one", instance="free")
     found = team.until_reason("DataMart", "one", "SecretForbidden")
     assert "RoleBinding in this namespace" in found["message"]
+
+
+def test_an_id_that_the_owner_gave_to_another_namespace(strict: Scene, vault: Vault) -> None:
+    """Who claims it first elsewhere gets nothing, and is not told whose it is; the gateway serves it from there."""
+    stranger, team = Team(strict, vault, OTHER), Team(strict, vault, GRANTED)
+    stranger.ids["squatter"] = team.ids["given"] = GIVEN
+    stranger.instance("squatter")
+    found = stranger.until_reason("OpenScaleInstance", "squatter", "InstanceNotAllowed")
+    assert GRANTED not in found["message"]
+    team.instance("given")
+    team.marts("sealed", instance="given")
+    team.until_ready("sealed")
+    stranger.marts("unsealed", instance="squatter")
+    stranger.until_reason("DataMart", "unsealed", "InstanceNotAllowed")
+    with strict.gateway() as gateway:
+        keeper, squatter = (
+            who.caller("keeper", "list datamarts", "get openscaleinstances") for who in (team, stranger)
+        )
+        path = f"/openscale/{GIVEN}/v2/data_marts"
+        assert [mart["metadata"]["id"] for mart in gateway.call("GET", path, keeper).json["data_marts"]] == ["sealed"]
+        assert gateway.call("GET", path, squatter).status == 403
+    stranger.search()
+    assert GRANTED not in str(strict.api.list("Event", OTHER))

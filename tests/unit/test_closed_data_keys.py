@@ -53,14 +53,14 @@ def stuck_scope() -> tuple[Scope, str]:
 def test_the_next_try_comes_before_any_status_says_something_else() -> None:
     """When a retry is due the secret still is stuck: it is tried, and only a success changes what is said of it."""
     scope, old = stuck_scope()
-    waiting, due = scope.view(99.0, ""), scope.view(101.0, "")
+    waiting, due = scope.view(99.0, None), scope.view(101.0, None)
     assert waiting.shut == {old}
     assert due.shut == frozenset()
     told = [[(p.kind, p.status) for p in conditions.patches(view, NOW)] for view in (waiting, due)]
     assert told[0] == told[1]
     assert isinstance(plan(waiting), Report)
     scope.last_report = 101.0
-    assert isinstance(plan(scope.view(101.0, "")), ReEncrypt)
+    assert isinstance(plan(scope.view(101.0, None)), ReEncrypt)
 
 
 def test_another_wrapped_form_is_tried_at_once() -> None:

@@ -235,8 +235,8 @@ SAID = {
         view(instance(BOTH, suspend=True), marts=[mart("one", OLD, ready=True), mart("two")]),
         {"prod": ("InProgress", "Suspended"), "one": ("Current", "Sealed"), "two": ("InProgress", "Suspended")},
     ),
-    "a rival": (
-        view(instance(), marts=[mart()], rival="first"),
+    "an id that another one has": (
+        view(instance(), marts=[mart()], conflict=Refused(Reason.CONFLICT, "claimed")),
         {"prod": ("Failed", "Conflict"), "one": ("Failed", "Conflict")},
     ),
     "a newer format": (

@@ -38,6 +38,7 @@ MOVING = (entry(OLD, A, "Retiring"), entry(NEW, B))
 SHUT_NEW, SHUT_OLD = frozenset({NEW.id}), frozenset({OLD.id})
 MANY = (*(entry(OLD, state="Retiring") | {"id": str(i) * 43} for i in range(MAX_RETIRING)), entry(NEW))
 BROKEN = Refused(Reason.TAMPERED, "it does not verify")
+CONFLICT = Refused(Reason.CONFLICT, "claimed already")
 MARKED = mart(under=OLD, mark=NEW, source_trouble=GONE)
 NEWER = KeyStanding(replace(EXPIRED.look, version="2")) if EXPIRED.look else EXPIRED
 READY = mart(under=NEW, ready=True)
@@ -183,7 +184,7 @@ ROWS = {
         "report",
     ),
     "suspended": (view(instance(BOTH, suspend=True), marts=[UNSEALED, mart("two", OLD)]), "report"),
-    "a rival": (view(instance(BOTH), marts=[mart(under=OLD)], rival="first"), "report"),
+    "an id that another one has": (view(instance(BOTH), marts=[mart(under=OLD)], conflict=CONFLICT), "report"),
     "a newer format": (view(instance(BOTH, format_=2), marts=[mart(under=OLD)]), "report"),
 }  # fmt: skip
 
@@ -301,7 +302,7 @@ WORKING = [name for name, (seen, _) in ROWS.items() if seen.instance and not see
 
 
 @pytest.mark.parametrize("name", WORKING)
-@pytest.mark.parametrize("change", ["suspend", "rival", "format"])
+@pytest.mark.parametrize("change", ["suspend", "conflict", "format"])
 def test_what_must_not_be_touched_is_only_reported(name, change):
     """Suspended, claimed by two, or of a newer format: nothing but statuses is written, whatever is to do."""
     seen = ROWS[name][0]
@@ -310,8 +311,8 @@ def test_what_must_not_be_touched_is_only_reported(name, change):
         raw["spec"]["suspend"] = True
     elif change == "format":
         raw["status"]["properties"]["format"] = 2
-    rival = "first" if change == "rival" else ""
-    assert told(plan(replace(seen, instance=type(seen.instance).of(raw), rival=rival))) in ("report", "")
+    conflict = CONFLICT if change == "conflict" else None
+    assert told(plan(replace(seen, instance=type(seen.instance).of(raw), conflict=conflict))) in ("report", "")
 
 
 @pytest.mark.parametrize("name", WORKING)

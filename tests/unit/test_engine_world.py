@@ -1,6 +1,8 @@
 """Which scope an object is in."""
 
+from openscale_byok.core.instance_policy import InstancePolicy
 from openscale_byok.engine.world import World
+from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataMart, OpenScaleInstance
 
 
@@ -48,10 +50,13 @@ def test_who_claims_an_id_is_known_whatever_comes_and_goes():
     seen(world, "one", 1)
     seen(world, "two", 2)
     assert claiming(world) == ["one", "two"]
-    assert (world.rival(("n", "one")), world.rival(("n", "two"))) == ("", "n/one")
+    assert world.conflict(("n", "one")) is None
+    refused = world.conflict(("n", "two"))
+    assert refused is not None
+    assert "OpenScaleInstance one already" in refused.message
     seen(world, "one", 3, gone=True)
     assert claiming(world) == ["two"]
-    assert world.rival(("n", "two")) == ""
+    assert world.conflict(("n", "two")) is None
     other = SERVICE.replace("1", "2")
     seen(world, "two", 4, other)
     assert (claiming(world), claiming(world, other)) == ([], ["two"])
@@ -68,3 +73,36 @@ def test_a_scope_that_was_dropped_is_found_no_more():
     assert world.find(DataMart.KIND, "n", "one") is None
     assert list(world.scopes) == [("n", "other")]
     assert not world.scope(("n", "now")).sealables
+
+
+def claimed(policy: InstancePolicy, *namespaces: str) -> World:
+    """One instance of each namespace, all with the same id; the first is the oldest."""
+    world = World(lambda _: None, policy)
+    for age, namespace in enumerate(namespaces):
+        meta = {
+            "name": f"of-{namespace}", "namespace": namespace, "uid": f"uid-{namespace}", "resourceVersion": "1",
+            "creationTimestamp": f"2026-11-23T00:00:0{age}Z",
+        }  # fmt: skip
+        world.see(OpenScaleInstance.KIND, {"metadata": meta, "spec": {"serviceInstanceId": SERVICE}}, gone=False)
+    return world
+
+
+def test_nobody_is_told_which_foreign_namespace_claims_the_same_id():
+    """What a conflict says is shown in one namespace: another one, and what is in it, is not named there."""
+    world = claimed(InstancePolicy(), "secret-project", "team")
+    conflict = world.conflict(("team", "of-team"))
+    assert conflict is not None
+    assert conflict.reason is Reason.CONFLICT
+    assert "secret-project" not in conflict.message
+    assert "settings.allowedInstances" in conflict.message
+
+
+def test_where_the_owner_says_whose_an_id_is_nobody_else_counts():
+    """Not who came first; and the others are told no more than that it is not theirs."""
+    world = claimed(InstancePolicy({SERVICE: "team"}), "secret-project", "team")
+    assert world.conflict(("team", "of-team")) is None
+    conflict = world.conflict(("secret-project", "of-secret-project"))
+    assert conflict is not None
+    assert conflict.reason is Reason.INSTANCE_NOT_ALLOWED
+    assert "team" not in conflict.message.replace("secret-project", "")
+    assert [found.key for found in world.holders(SERVICE)] == [("team", "of-team")]

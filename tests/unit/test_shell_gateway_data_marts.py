@@ -49,8 +49,8 @@ class Here:
         spec = {"serviceInstanceId": GUID}
         self.held = OpenScaleInstance.of({"metadata": {"namespace": "a", "name": "prod"}, "spec": spec})
 
-    def instance(self, id_: str) -> OpenScaleInstance | None:
-        return self.held if id_ == GUID else None
+    def holders(self, id_: str) -> list[OpenScaleInstance]:
+        return [self.held] if id_ == GUID else []
 
     async def caller(self, token: str) -> Caller:
         return Caller(token, "kubernetes")
@@ -122,7 +122,7 @@ def here() -> Here:
 async def client(here: Here) -> AsyncIterator[TestClient]:
     """The routes behind the gateway's own middleware."""
     app = web.Application(middlewares=[guard(here, here, here)])
-    app[PARTS] = SimpleNamespace(rights=here, reader=here, store=here, objects=here, giving=here)
+    app[PARTS] = SimpleNamespace(rights=here, reader=SimpleNamespace(world=here), store=here, objects=here, giving=here)
     app.add_routes(data_marts.routes("/openscale/{instance}/v2"))
     async with TestClient(TestServer(app), headers={"Authorization": "Bearer alice"}) as found:
         yield found

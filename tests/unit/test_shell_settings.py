@@ -10,10 +10,12 @@ CRN = (
     "crn:v1:bluemix:public:kms:us-south:a/0123456789abcdef0123456789abcdef:"
     "11111111-2222-4333-8444-555555555555:key:00000000-0000-4000-8000-000000000001"
 )
+GUID = "0a1b2c3d-0000-4000-8000-000000000001"
 WRONG = {
     "NAMESPACE": "", "GLOBAL_KEY_SECRET": "", "GLOBAL_ROOT_KEY": CANARY, "GLOBAL_ROOT_KEY_FORMER": f"{CRN}:{CANARY}",
     "GLOBAL_ROOT_KEY_SECRET": "", "GLOBAL_ROOT_KEY_ENDPOINT": f"ftp://{CANARY}",
     "IAM_URL": f"ftp://{CANARY}", "KEY_PROTECT_URL": f"//{CANARY}",
+    "ALLOWED_INSTANCES": f'{{"{CANARY}": "team-a"}}',
     "TRUSTED_PROFILES": CANARY, "KEY_POLL_SECONDS": CANARY, "SOURCE_REFRESH_SECONDS": "0", "WRITES_IN_FLIGHT": "257",
     "INSTANCES_AT_ONCE": "0", "AUDIT_FILE": "", "AUDIT_CHAIN": CANARY, "LOG_LEVEL": CANARY,
 }  # fmt: skip
@@ -25,6 +27,7 @@ RIGHT = {
     "KEY_PROTECT_URL": ("https://kp.example.com", "https://kp.example.com"),
     "ALLOWED_ENDPOINTS": ('["https://kp.example.com"]', ("https://kp.example.com",)),
     "ALLOWED_ROOT_KEYS": ('{"team-a": ["crn:v1:"]}', {"team-a": ("crn:v1:",)}),
+    "ALLOWED_INSTANCES": (f'{{"{GUID}": "team-a", "*": "*"}}', {GUID: "team-a", "*": "*"}),
     "TRUSTED_PROFILES": ("true", True), "KEY_POLL_SECONDS": ("0.1", 0.1), "SOURCE_REFRESH_SECONDS": ("86400", 86_400.0),
     "WRITES_IN_FLIGHT": ("256", 256), "INSTANCES_AT_ONCE": ("1", 1),
     "AUDIT_FILE": ("/var/audit", "/var/audit"), "AUDIT_CHAIN": ("true", True), "LOG_LEVEL": ("debug", "debug"),

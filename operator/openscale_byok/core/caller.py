@@ -37,6 +37,9 @@ class Access:
     name: str = ""
     """Empty: any."""
     group: str = GROUP
+    about: str = ""
+    """The service instance id that a request named. No part of the question: but what was answered about one id is not
+    remembered for another one, else how long an answer takes would say which of them are in one namespace."""
 
     def __str__(self) -> str:
         where = f"{self.resource}/{self.name}" if self.name else self.resource

@@ -51,7 +51,7 @@ def _chain(view: View) -> tuple[Check, ...]:
         return (release_orphans, report)
     if view.instance.metadata.deleting:
         return (shred, shred_keys, release_orphans, let_go, report)
-    if view.instance.spec.suspend or view.rival or view.properties.format > PROPERTIES_FORMAT:
+    if view.instance.spec.suspend or view.conflict or view.properties.format > PROPERTIES_FORMAT:
         return (report,)
     return CHAIN
 

@@ -42,8 +42,8 @@ class View:
     namespace: str
     name: str
     instance: OpenScaleInstance | None
-    rival: str = ""
-    """Name of the instance that holds the same service instance id before this one."""
+    conflict: Refused | None = None
+    """Why it does not have the service instance id that it claims."""
     bindings: tuple[RootKeyBinding, ...] = ()
     keys: Mapping[str, KeyStanding] = field(default_factory=dict)
     """By the binding's uid; the global key's by `GLOBAL`."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from openscale_byok.core.conditions import key_usable
+from openscale_byok.core.instance_policy import InstancePolicy
 from openscale_byok.core.sealable import Sealable
 from openscale_byok.core.view import KeyStanding
 from openscale_byok.crypto.data_key import DataKey
@@ -52,6 +53,7 @@ class Context:
     tuning: Tuning = field(default_factory=Tuning)
     observers: tuple[KeyObserver, ...] = ()
     jitter: Callable[[], float] = random
+    policy: InstancePolicy = field(default_factory=InstancePolicy)
 
     def now_text(self) -> str:
         """The wall clock as Kubernetes prints it (RFC 3339, whole seconds)."""

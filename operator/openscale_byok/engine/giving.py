@@ -100,7 +100,7 @@ class Giving:
         """The Active data key, where it may seal now; None where there is none yet."""
         instance = self._instance(scope)
         clock = self._context.clock
-        view = scope.view(clock.monotonic(), self._reader.world.rival(scope.key), clock.now())
+        view = scope.view(clock.monotonic(), self._reader.world.conflict(scope.key), clock.now())
         active = instance.properties.active
         if active is None:
             return None
@@ -114,8 +114,9 @@ class Giving:
         instance, name = scope.instance, scope.key[1]
         if instance is None:
             raise Unavailable(Reason.INSTANCE_NOT_FOUND, f"OpenScaleInstance {name} does not exist (any more)")
-        if self._reader.world.rival(scope.key):
-            raise Refused(Reason.CONFLICT, f"another instance claims the service instance id of {name}")
+        conflict = self._reader.world.conflict(scope.key)
+        if conflict is not None:
+            raise conflict
         if instance.properties.format > PROPERTIES_FORMAT:
             raise Refused(Reason.NEWER_FORMAT, f"the properties of OpenScaleInstance {name} have a newer format")
         if instance.metadata.deleting:

@@ -82,7 +82,7 @@ async def shred_keys(context: Context, scope: Scope, _: ShredKeys) -> None:
         context.data_keys.forget(key.id)
 
 
-async def release(context: Context, scope: Scope, step: Release, rival: str) -> None:
+async def release(context: Context, scope: Scope, step: Release, conflict: Refused | None) -> None:
     """Let a binding go: decided anew on a fresh instance and a list of bindings that begins after it.
 
     The instance is written first. A writer that decided before the deletion to mint under this root key
@@ -98,10 +98,10 @@ async def release(context: Context, scope: Scope, step: Release, rival: str) -> 
         binding = next((b for b in listing.items if b.metadata.uid == step.binding.metadata.uid), None)
         if binding is None:
             return
-        if not binding.metadata.deleting or needed(scope.view(context.clock.monotonic(), rival), binding):
+        if not binding.metadata.deleting or needed(scope.view(context.clock.monotonic(), conflict), binding):
             raise Changed(Reason.CHANGED_MEANWHILE, "the binding is needed again by now")
     assert binding is not None  # noqa: S101 -- either the step's own, or found above
-    left = step.instance is not None and abandoned(scope.view(context.clock.monotonic(), rival), binding)
+    left = step.instance is not None and abandoned(scope.view(context.clock.monotonic(), conflict), binding)
     reason = Reason.ABANDONED if left else Reason.RELEASED
     event = event_of(Action.BINDING_RELEASED, binding, reason=reason.value, root_key=binding.root_key)
     with audited(context.audit, event):
@@ -116,7 +116,7 @@ async def release(context: Context, scope: Scope, step: Release, rival: str) -> 
     await context.store.announce(binding.KIND, binding.metadata, reason, text)
 
 
-async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:
+async def mint(context: Context, scope: Scope, step: Mint, conflict: Refused | None) -> None:
     """A new data key becomes Active, in one write with the former one's turn to Retiring.
 
     A crash before that write leaves a data key that nobody recorded: harmless.
@@ -129,7 +129,7 @@ async def mint(context: Context, scope: Scope, step: Mint, rival: str) -> None:
         scope.list_marts(marts.version, marts.items)
         if any(s.envelope is not None for s in scope.sealables.values()):
             raise Changed(Reason.CHANGED_MEANWHILE, "the properties are empty, and envelopes exist: rebuild first")
-    choice = choose(scope.view(context.clock.monotonic(), rival))
+    choice = choose(scope.view(context.clock.monotonic(), conflict))
     if choice.root_key != step.root_key or instance.metadata.deleting:
         raise Changed(Reason.CHANGED_MEANWHILE, "another root key is to come into force by now")
 
@@ -289,7 +289,7 @@ async def _proven(context: Context, scope: Scope, entry: DataKeyEntry) -> bool |
 
 def _now(context: Context, scope: Scope) -> View:
     """What is known by now; whether another instance is before this one was asked when the step was planned."""
-    return scope.view(context.clock.monotonic(), "", context.clock.now())
+    return scope.view(context.clock.monotonic(), None, context.clock.now())
 
 
 async def _write(context: Context, scope: Scope, instance: OpenScaleInstance, properties: dict[str, Any]) -> None:

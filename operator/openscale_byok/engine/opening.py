@@ -97,10 +97,9 @@ class Opening:
         if instance is None:
             text = f"spec.instanceRef: OpenScaleInstance {sealable.instance} does not exist in this namespace (yet)"
             raise Unavailable(Reason.INSTANCE_NOT_FOUND, text)
-        rival = self._world.rival(scope.key)
-        if rival:
-            text = f"spec.serviceInstanceId is claimed by OpenScaleInstance {rival} already; delete one of the two"
-            raise Refused(Reason.CONFLICT, text)
+        conflict = self._world.conflict(scope.key)
+        if conflict is not None:
+            raise conflict
         if instance.properties.format > PROPERTIES_FORMAT:
             raise Refused(Reason.NEWER_FORMAT, "the instance's properties have a newer format; run the newer operator")
         return instance

@@ -28,13 +28,6 @@ class Reader(Following):
         for event in self._news:
             event.set()
 
-    def instance(self, service_instance_id: str) -> OpenScaleInstance | None:
-        """The instance that rightfully has this id, or None where there is none."""
-        for key, found in self.world.claimants(service_instance_id):
-            holder = self.world.rival(key)
-            return found if not holder else self._named(holder)
-        return None
-
     async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until an event makes a condition hold; whether it does."""
         news = asyncio.Event()
@@ -93,10 +86,6 @@ class Reader(Following):
         log.warning("list failed", namespace=scope.key[0], instance=scope.key[1], reason=error.reason.value)
         scope.fail(scope.troubles, "list", error, now, self._context.jitter())
         return max(0.05, scope.troubles["list"].due - now)
-
-    def _named(self, holder: str) -> OpenScaleInstance | None:
-        namespace, _, name = holder.partition("/")
-        return self.world.scope((namespace, name)).instance
 
 
 def _faulty(scope: Scope) -> bool:

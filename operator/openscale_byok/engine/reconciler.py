@@ -48,7 +48,7 @@ class Engine(Following):
         self._poll.follow(scope)
         self._former.see(scope)
         clock = self._context.clock
-        view = scope.view(clock.monotonic(), self.world.rival(key), clock.now())
+        view = scope.view(clock.monotonic(), self.world.conflict(key), clock.now())
         step = plan(view)
         if step is None:
             self._former.settled(scope, self.world.scopes)
@@ -105,11 +105,11 @@ class Engine(Following):
             case steps.LetGo():
                 await key_steps.let_go(context, scope, step)
             case steps.Release():
-                await key_steps.release(context, scope, step, view.rival)
+                await key_steps.release(context, scope, step, view.conflict)
             case steps.Rebuild():
                 await key_steps.rebuild(context, scope, step)
             case steps.Mint():
-                await key_steps.mint(context, scope, step, view.rival)
+                await key_steps.mint(context, scope, step, view.conflict)
             case steps.Rewrap():
                 await key_steps.rewrap(context, scope, step)
             case steps.Retire():

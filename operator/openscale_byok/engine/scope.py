@@ -308,13 +308,13 @@ class Scope:
         """Whether nothing is left to look after."""
         return self.instance is None and not self.bindings and not self.sealables
 
-    def view(self, now: float, rival: str, today: datetime | None = None) -> View:
+    def view(self, now: float, conflict: Refused | None, today: datetime | None = None) -> View:
         """What a plan rests on."""
         return View(
             namespace=self.key[0],
             name=self.key[1],
             instance=self.instance,
-            rival=rival,
+            conflict=conflict,
             bindings=tuple(self.bindings.values()),
             keys=self.keys,
             sealables=tuple(self.sealables.values()),

@@ -132,7 +132,7 @@ class SealSteps:
         """Destroy sealed passwords, by their owner's word, which is asked for once more: it can be taken back."""
         await self._context.read_instance(self._scope)
         clock = self._context.clock
-        view = self._scope.view(clock.monotonic(), "", clock.now())
+        view = self._scope.view(clock.monotonic(), None, clock.now())
         if not shreds(view):
             return
 

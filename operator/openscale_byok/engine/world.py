@@ -3,18 +3,25 @@
 from collections.abc import Callable
 from typing import Any
 
+from openscale_byok.core.instance_policy import InstancePolicy
 from openscale_byok.core.sealable import Sealable
 from openscale_byok.engine.claims import Claims
 from openscale_byok.engine.context import log
 from openscale_byok.engine.scope import Key, Scope
+from openscale_byok.errors import Refused
+from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
+
+Claimant = tuple[Key, OpenScaleInstance]
+NOBODYS = InstancePolicy()
 
 
 class World:
     """All scopes. Events come in by `see`; whatever they change is woken."""
 
-    def __init__(self, wake: Callable[[Key], None]) -> None:
+    def __init__(self, wake: Callable[[Key], None], policy: InstancePolicy = NOBODYS) -> None:
         self._wake = wake
+        self._policy = policy
         self._claims = Claims()
         self._places: dict[str, dict[Key, Scope]] = {}
         self.scopes: dict[Key, Scope] = {}
@@ -101,32 +108,56 @@ class World:
         named = [(scope, sealable) for scope, sealable in found if sealable.kind == kind]
         return max(named, key=lambda each: each[1].meta.version, default=None)
 
-    def claimants(self, service_instance_id: str) -> list[tuple[Key, OpenScaleInstance]]:
-        """The instances that claim a service instance id."""
+    def claimants(self, service_instance_id: str) -> list[Claimant]:
+        """The instances that claim a service instance id and may."""
         scopes = ((at, self.scopes.get(at)) for at in self._claims.of(service_instance_id))
-        return [(at, scope.instance) for at, scope in scopes if scope is not None and scope.instance is not None]
+        return [
+            (at, scope.instance)
+            for at, scope in scopes
+            if scope is not None and scope.instance is not None and self._policy.admits(service_instance_id, at[0])
+        ]
+
+    def holders(self, service_instance_id: str) -> list[OpenScaleInstance]:
+        """In each namespace in which a service instance id is claimed: the instance that holds it there."""
+        places: dict[str, list[Claimant]] = {}
+        for claimant in self.claimants(service_instance_id):
+            places.setdefault(claimant[0][0], []).append(claimant)
+        return [_first(places[namespace])[1] for namespace in sorted(places)]
 
     def newest_instance(self) -> int:
         """The newest resourceVersion that an instance was seen with."""
         return max((s.instance.metadata.version for s in self.scopes.values() if s.instance is not None), default=0)
 
-    def rival(self, key: Key) -> str:
-        """Who holds the service instance id of this instance before it: namespace/name, or nothing."""
+    def conflict(self, key: Key) -> Refused | None:
+        """Why an instance does not have the service instance id that it claims, or None where it has.
+
+        It is shown in the instance's namespace: nothing of another one is in it.
+        """
         mine = self.scope(key).instance
         if mine is None:
-            return ""
+            return None
+        if not self._policy.admits(mine.spec.service_instance_id, key[0]):
+            text = (
+                f"spec.serviceInstanceId: namespace {key[0]} may not claim this id; have the operator's owner give it "
+                "to this namespace (settings.allowedInstances)"
+            )
+            return Refused(Reason.INSTANCE_NOT_ALLOWED, text)
         others = self._others_like(mine)
         if not others:
-            return ""
-        claimants = [(key, mine), *others]
-        # One that holds properties holds wrapped keys: it must keep what it protects.
-        holder, _ = min(
-            claimants,
-            key=lambda c: (not c[1].properties.data_keys, c[1].metadata.creation_timestamp, c[0]),
-        )
-        return "" if holder == key else "/".join(holder)
+            return None
+        holder, _ = _first([(key, mine), *others])
+        if holder == key:
+            return None
+        if holder[0] == key[0]:
+            text = f"is claimed by OpenScaleInstance {holder[1]} already; delete one of the two"
+        else:
+            text = (
+                "is claimed by an instance of another namespace already; delete this one, or have the operator's owner "
+                "say whose the id is (settings.allowedInstances)"
+            )
+        return Refused(Reason.CONFLICT, f"spec.serviceInstanceId {text}")
 
-    def _others_like(self, instance: OpenScaleInstance) -> list[tuple[Key, OpenScaleInstance]]:
+    def _others_like(self, instance: OpenScaleInstance) -> list[Claimant]:
         """Other instances that claim the same service instance id."""
         return [other for other in self.claimants(instance.spec.service_instance_id) if other[0] != instance.key]
 
@@ -142,3 +173,8 @@ class World:
         if gone or known is None:
             for other, _ in self._others_like(instance):
                 self._wake(other)
+
+
+def _first(claimants: list[Claimant]) -> Claimant:
+    """Who holds an id. One that holds properties holds wrapped keys: it must keep what it protects."""
+    return min(claimants, key=lambda c: (not c[1].properties.data_keys, c[1].metadata.creation_timestamp, c[0]))

@@ -98,7 +98,8 @@ async def grounded(
         listeners = (KeyLog(), *observers)
         directory = RootKeyDirectory(session, iam, cluster, cluster, settings.policy(), global_key=key)
         data_keys = DataKeys(clock, listeners)
-        context = Context(cluster, cluster, directory, clock, data_keys, audit, settings.tuning(), listeners)
+        tuning, policy = settings.tuning(), settings.instance_policy()
+        context = Context(cluster, cluster, directory, clock, data_keys, audit, tuning, listeners, policy=policy)
         try:
             yield Ground(cluster, session, context, instances.items)
         except WentBack as error:

@@ -1,12 +1,15 @@
 """Settings of the operator, from the environment: ``OPENSCALE_BYOK_…``. A wrong one is refused by name."""
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from openscale_byok.adapters.root_keys import Policy
+from openscale_byok.core.instance_policy import InstancePolicy
 from openscale_byok.engine.context import Tuning
+from openscale_byok.resources.base import DNS_SUBDOMAIN, GUID
 from openscale_byok.resources.crn import ROOT_KEY_PATTERN
 
 ROOT_KEY_OR_NONE = f"^$|{ROOT_KEY_PATTERN}"
@@ -63,6 +66,13 @@ class Settings(BaseSettings):
         dict[str, tuple[str, ...]],
         Field(description="CRN prefixes by namespace ('*': every other); a JSON object. Empty: all are allowed."),
     ] = Field(default_factory=dict)
+    allowed_instances: Annotated[
+        dict[str, str],
+        Field(
+            description="The namespace of each service instance id ('*': every other id; as a namespace: any); a JSON "
+            "object. Empty: an id belongs to whoever claims it first.",
+        ),
+    ] = Field(default_factory=dict)
     trusted_profiles: Annotated[bool, Field(description="Whether bindings may use trusted profiles.")] = False
     key_poll_seconds: Annotated[float, Field(ge=0.1, le=3_600, description="Between two looks at a root key.")] = 30
     source_refresh_seconds: Annotated[
@@ -86,6 +96,20 @@ class Settings(BaseSettings):
             writes_in_flight=self.writes_in_flight,
             instances_at_once=self.instances_at_once,
         )
+
+    @field_validator("allowed_instances")
+    @classmethod
+    def _ids_and_namespaces(cls, given: dict[str, str]) -> dict[str, str]:
+        """One that is misspelt would be nobody's, and nothing would say so. What was given is not quoted."""
+        if not all(re.match(rf"^\*$|{GUID}", id_) for id_ in given):
+            raise ValueError("each key must be a service instance id in lower case, or '*'")
+        if not all(re.match(rf"^\*$|{DNS_SUBDOMAIN}", namespace) for namespace in given.values()):
+            raise ValueError("each value must be the name of a namespace, or '*'")
+        return given
+
+    def instance_policy(self) -> InstancePolicy:
+        """What is allowed of instances."""
+        return InstancePolicy(namespaces=self.allowed_instances)
 
     def policy(self) -> Policy:
         """What bindings are allowed."""

@@ -112,8 +112,8 @@ def _held_up(view: View) -> tuple[Reason, str] | None:
         return Reason.SHREDDING, f"the instance is being deleted with spec.deletion.policy Shred: {see}"
     if view.instance.metadata.deleting and view.sealables:
         return Reason.DATA_MARTS_REMAIN, f"data marts still name the instance, which is being deleted: {see}"
-    if view.rival:
-        return Reason.CONFLICT, see
+    if view.conflict is not None:
+        return view.conflict.reason, see
     if view.properties.format > PROPERTIES_FORMAT:
         return Reason.NEWER_FORMAT, see
     if view.instance.spec.suspend:

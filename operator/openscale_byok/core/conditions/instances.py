@@ -124,9 +124,8 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
     assert view.instance is not None  # noqa: S101 -- only asked of an instance
     if view.instance.metadata.deleting:
         return _deleting(view, view.instance)
-    if view.rival:
-        text = f"spec.serviceInstanceId is claimed by OpenScaleInstance {view.rival} already; delete one of the two"
-        return Reason.CONFLICT, text
+    if view.conflict is not None:
+        return view.conflict.reason, view.conflict.message
     if view.properties.format > PROPERTIES_FORMAT:
         return Reason.NEWER_FORMAT, "status.properties has a newer format; run the newer operator"
     if view.instance.spec.suspend:

@@ -126,8 +126,8 @@ def _surroundings(view: View, sealable: Sealable) -> tuple[Reason, str] | None:
     if view.instance is None:
         text = f"spec.instanceRef: OpenScaleInstance {sealable.instance} does not exist in this namespace (yet)"
         return Reason.INSTANCE_NOT_FOUND, text
-    if view.rival:
-        return Reason.CONFLICT, f"spec.instanceRef: see the conditions of OpenScaleInstance {view.name}"
+    if view.conflict is not None:
+        return view.conflict.reason, f"spec.instanceRef: see the conditions of OpenScaleInstance {view.name}"
     if view.properties.format > PROPERTIES_FORMAT:
         return Reason.NEWER_FORMAT, f"the properties of OpenScaleInstance {view.name} have a newer format"
     if not sealable.ready and (view.instance.metadata.deleting or view.instance.spec.suspend):

@@ -109,6 +109,9 @@ async def _current(request: web.Request) -> str | None:
 async def _hold(request: web.Request, instance: OpenScaleInstance, wanted: str | None) -> bool:
     """Make the wanted binding and delete the former ones; whether anything had to be done."""
     parts, asked = parts_of(request)
+    conflict = parts.reader.world.conflict(instance.key)
+    if conflict is not None:
+        raise conflict  # nothing of it moves: who asks would wait for ever
     if wanted is not None and instance.spec.credentials is None:
         text = (
             f"OpenScaleInstance {instance.metadata.name} has no spec.credentials, which a root key bound here is used "

@@ -1,6 +1,6 @@
 """What IBM's OpenScale SDK asks before anything else: answered with what is true here, and no more."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 from aiohttp import web
 
@@ -45,7 +45,7 @@ async def entitlements(request: web.Request) -> web.Response:
         left -= 1
         return left >= 0 and await parts.rights.allowed(asked.caller, access)
 
-    places = _rightful(parts.reader.world)
+    places = _held(parts.reader.world)
     everywhere = await may(Access("list", INSTANCES))
     found: list[str] = []
     for namespace, instances in sorted(places.items()):
@@ -57,15 +57,15 @@ async def entitlements(request: web.Request) -> web.Response:
         ]
     if left < 0:
         log.warning("too many instances to ask for each: grant list on them", user=asked.caller.user)
-    return web.json_response({"entitlements": {"ai_openscale": [{"id": id_} for id_ in found]}})
+    ids = dict.fromkeys(found)  # one that is claimed in two namespaces is told once
+    return web.json_response({"entitlements": {"ai_openscale": [{"id": id_} for id_ in ids]}})
 
 
-def _rightful(world: World) -> dict[str, dict[str, str]]:
-    """By namespace and name: the service instance id of each instance that has it rightfully."""
-    known = {key: scope.instance.spec.service_instance_id for key, scope in world.scopes.items() if scope.instance}
-    claims = Counter(known.values())
+def _held(world: World) -> dict[str, dict[str, str]]:
+    """By namespace and name: the service instance id of each instance that holds it in its namespace."""
+    ids = {scope.instance.spec.service_instance_id for scope in world.scopes.values() if scope.instance}
     found: dict[str, dict[str, str]] = defaultdict(dict)
-    for (namespace, name), id_ in known.items():
-        if claims[id_] == 1 or not world.rival((namespace, name)):
-            found[namespace][name] = id_
+    for id_ in ids:
+        for instance in world.holders(id_):
+            found[instance.metadata.namespace][instance.metadata.name] = id_
     return found
