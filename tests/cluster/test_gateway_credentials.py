@@ -11,6 +11,9 @@ from typing import Any
 import jwt
 import pytest
 
+from openscale_byok.engine.rights import NO_OBJECT
+from openscale_byok.resources import GROUP
+from stage import manifests
 from stage.gateway_process import Answer, Gateway
 from stage.team import Team
 
@@ -110,6 +113,27 @@ def test_a_right_is_for_one_namespace_and_for_the_names_it_lists(
     assert gateway.call("GET", path(team, "m2"), only).status == 403
     with crowd(1) as (other,):
         assert gateway.call("GET", path(other), reader).status == 403
+
+
+@pytest.mark.parametrize("name", ["", NO_OBJECT, "*"])
+def test_a_role_for_a_name_that_is_none_reads_nothing(gateway: Gateway, team: Team, reader: str, name: str) -> None:
+    """RBAC compares names as text, so `resourceNames: [""]` (a template without its value) allows the question without a
+    name, which is how the gateway asks about all. Nobody reads by such a Role."""
+    resource = {"apiGroups": [GROUP], "resources": ["datamartcredentials"], "verbs": ["get"], "resourceNames": [name]}
+    subject = {"kind": "ServiceAccount", "name": "careless", "namespace": team.namespace}
+    token = team.caller("careless", "get datamarts")
+    team.create(*manifests.role(team.namespace, "nameless", subject, [resource]))
+    attributes = {"group": GROUP, "resource": "datamartcredentials", "verb": "get", "namespace": team.namespace, "name": name}
+    spec = {"user": f"system:serviceaccount:{team.namespace}:careless", "resourceAttributes": attributes}
+    team.until(lambda: review(team, spec), "the Role is in force")
+    assert gateway.call("GET", path(team), token).status == 403
+
+
+def review(team: Team, spec: Any) -> bool:
+    """What the API server's authorizer says."""
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+    found = team.scene.api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+    return bool(found["status"]["allowed"])
 
 
 def tokens(team: Team, reader: str) -> dict[str, str]:

@@ -11,6 +11,9 @@ from stage.team import Team
 
 GATEWAY = f"system:serviceaccount:{NAMESPACE}:{GATEWAY_ACCOUNT}"
 READS = 400
+MARTS = 40
+QUESTIONS = 2
+"""About the right to read all of a namespace: without a name, and by the name that no object has."""
 LIMITS = {"GATEWAY_REQUESTS_PER_SECOND": "10000", "GATEWAY_BURST": "10000"}
 
 
@@ -52,4 +55,25 @@ def test_a_warm_read_asks_nobody(team: Team) -> None:
     assert statuses == {200: READS // 2, 304: READS // 2}
     assert not [event for event in in_team if event.is_read], asked
     assert asked["tokenreviews"] <= 1 + seconds / KNOWN_SECONDS
-    assert asked["subjectaccessreviews"] <= 1 + seconds / ALLOWED_SECONDS
+    assert asked["subjectaccessreviews"] <= QUESTIONS * (1 + seconds / ALLOWED_SECONDS)
+
+
+def test_many_data_marts_cost_no_more_questions_than_one(team: Team) -> None:
+    """Who may read all of a namespace is asked about as often for forty data marts as for one."""
+    (key,) = team.root_keys()
+    names = [f"m{number}" for number in range(MARTS)]
+    team.instance()
+    team.bind("a", key)
+    team.marts(*names)
+    team.until_protected(key)
+    token = team.caller("reader", "get datamartcredentials")
+    with team.scene.gateway("many", **LIMITS) as gateway:
+        log = team.scene.cluster.audit_log
+        assert log is not None
+        since, began = audit.position(log), time.monotonic()
+        for name in names:
+            path = f"/v1/namespaces/{team.namespace}/datamarts/{name}/credentials"
+            team.until(lambda path=path: gateway.call("GET", path, token).status == 200, f"{name} is read")
+        seconds = time.monotonic() - began
+        asked = Counter(event.target for event in audit.requests(log, since) if event.user == GATEWAY)
+    assert asked["subjectaccessreviews"] <= QUESTIONS * (1 + seconds / ALLOWED_SECONDS)

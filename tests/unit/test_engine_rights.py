@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -13,7 +14,14 @@ from openscale_byok.adapters.iam_keys import FRESH_SECONDS, KEPT_SECONDS
 from openscale_byok.adapters.iam_tokens import LEEWAY_SECONDS
 from openscale_byok.core.caller import CREDENTIALS, Access, Caller
 from openscale_byok.engine.answers import ANSWER_SECONDS, AT_ONCE, MOST_WAITING
-from openscale_byok.engine.rights import ALLOWED_SECONDS, DENIED_SECONDS, KNOWN_SECONDS, REFUSED_SECONDS, Rights
+from openscale_byok.engine.rights import (
+    ALLOWED_SECONDS,
+    DENIED_SECONDS,
+    KNOWN_SECONDS,
+    NO_OBJECT,
+    REFUSED_SECONDS,
+    Rights,
+)
 from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.reasons import Reason
 from sim.loop import LoopClock, VirtualLoop
@@ -22,6 +30,13 @@ from sim.reviews import MemoryReviews
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
 ALICE = Caller("system:serviceaccount:team:alice", "kubernetes", "uid-a", ("system:authenticated",))
 READ = Access("get", CREDENTIALS, "team", "scores")
+ALL, NO_SUCH = replace(READ, name=""), replace(READ, name=NO_OBJECT)
+
+
+def grant_all(reviews: MemoryReviews) -> None:
+    """A right without names, as RBAC answers for it: for every name, and without one."""
+    names = ("", NO_OBJECT, "before", *(f"mart-{n}" for n in range(1_000)))
+    reviews.rules |= {(ALICE.user, replace(READ, name=name)) for name in names}
 
 
 class Clock:
@@ -109,7 +124,7 @@ async def test_a_right_that_is_withdrawn_is_used_no_longer_than_it_says(rights, 
     assert not await rights.allowed(ALICE, READ)
     clock.seconds += 0.001
     assert await rights.allowed(ALICE, READ)
-    assert len(reviews.asked) == 3
+    assert [about for about in reviews.asked if about == (ALICE, READ)] == [(ALICE, READ)] * 3
 
 
 async def test_a_refused_token_is_asked_about_again_later(rights, reviews, clock):
@@ -149,11 +164,13 @@ async def test_a_right_is_kept_for_whoever_it_is_whatever_token_they_hold(rights
     """Another token of the same caller needs no question about their rights; another group of theirs does."""
     assert await rights.allowed(Caller("u", "iam", expires=1.0), READ) is False
     assert await rights.allowed(Caller("u", "iam", expires=2.0), READ) is False
-    assert len(reviews.asked) == 1
+    assert len(reviews.asked) == 2, "for all, and for this one"
     await rights.allowed(Caller("u", "iam", groups=("g",)), READ)
-    await rights.allowed(Caller("u", "iam"), Access("get", CREDENTIALS, "team", "others"))
-    await rights.allowed(Caller("u", "iam"), Access("get", CREDENTIALS, "elsewhere", "scores"))
     assert len(reviews.asked) == 4
+    await rights.allowed(Caller("u", "iam"), Access("get", CREDENTIALS, "team", "others"))
+    assert len(reviews.asked) == 5, "for all: a no that is known"
+    await rights.allowed(Caller("u", "iam"), Access("get", CREDENTIALS, "elsewhere", "scores"))
+    assert len(reviews.asked) == 7
 
 
 async def test_without_an_answer_there_is_no_yes(rights, reviews, clock):
@@ -198,7 +215,53 @@ async def test_however_many_wait_one_question_is_asked(rights, reviews):
     reviews.gate.set()
     assert {ALICE} == set(await asyncio.gather(*callers[1:]))
     assert {True} == set(await asyncio.gather(*accesses))
-    assert reviews.asked == ["alice", (ALICE, READ)]
+    assert reviews.asked == ["alice", (ALICE, ALL), (ALICE, READ)]
+
+
+@pytest.mark.parametrize("number", [1, 1_000])
+async def test_who_may_read_all_is_asked_about_once_however_many_there_are(rights, reviews, clock, number):
+    """A right without names costs two questions in ALLOWED_SECONDS: without a name, and for what is no object."""
+    grant_all(reviews)
+    for _ in range(2):
+        for n in range(number):
+            assert await rights.allowed(ALICE, replace(READ, name=f"mart-{n}"))
+        assert reviews.asked == [(ALICE, ALL), (ALICE, NO_SUCH)]
+        reviews.asked.clear()
+        clock.seconds += ALLOWED_SECONDS
+
+
+async def test_a_right_to_all_that_is_withdrawn_is_used_no_longer_than_it_says(rights, reviews, clock):
+    """For what was read before and for what was not; use does not extend it; a name of its own goes on."""
+    grant_all(reviews)
+    assert await rights.allowed(ALICE, replace(READ, name="before"))
+    reviews.rules -= {(ALICE.user, ALL), (ALICE.user, NO_SUCH), (ALICE.user, replace(READ, name="before"))}
+    clock.seconds = ALLOWED_SECONDS - 0.001
+    for name in ("before", "never"):
+        assert await rights.allowed(ALICE, replace(READ, name=name))
+    clock.seconds = ALLOWED_SECONDS
+    for name in ("before", "never"):
+        assert not await rights.allowed(ALICE, replace(READ, name=name))
+    assert await rights.allowed(ALICE, READ)
+
+
+@pytest.mark.parametrize("names", [[""], [NO_OBJECT], [NO_OBJECT, "scores"], ["*"], ["", "scores"]])
+async def test_a_role_for_names_that_are_none_is_no_right_to_all(rights, reviews, names):
+    """RBAC compares names as text: `resourceNames: [""]` allows the question without a name. It is not *all*, nor is a
+    right to what has the name that no object has, also where just that is asked for first."""
+    reviews.rules = {(ALICE.user, replace(READ, name=name)) for name in names}
+    for name in (*names, "others"):
+        await rights.allowed(ALICE, replace(READ, name=name))
+    assert not await rights.allowed(ALICE, replace(READ, name="others"))
+    assert await rights.allowed(ALICE, READ) is ("scores" in names)
+
+
+@pytest.mark.parametrize("verb", ["delete", "patch", "bind"])
+async def test_what_changes_something_is_asked_by_its_name(rights, reviews, verb):
+    """A right to all is asked for to read, and for nothing else."""
+    reviews.rules |= {(ALICE.user, replace(found, verb=verb)) for found in (ALL, NO_SUCH)}
+    asked = Access(verb, "datamarts", "team", "scores")
+    assert not await rights.allowed(ALICE, asked)
+    assert reviews.asked == [(ALICE, asked)]
 
 
 async def test_what_is_known_is_answered_without_waiting(rights):

@@ -2,6 +2,9 @@
 
 A yes that was withdrawn is used for `KNOWN_SECONDS` or `ALLOWED_SECONDS` at most, counted from before it was asked
 for. Without an answer there is no yes: nothing older serves while the API server is away.
+
+A right to read is asked for once without a name, which the API defines as *all*, and by name only where that is
+refused: whoever may read a thousand objects costs as many questions as whoever reads one.
 """
 
 import hashlib
@@ -25,6 +28,11 @@ wait for than a password is to take back."""
 
 LONGEST_NAME = 253
 """Characters of any name in Kubernetes."""
+READ = "get"
+"""The one verb whose right is asked for without a name first. What changes something is rare, and asked by its name."""
+NO_OBJECT = "(every object)"
+"""A name that no object can have. *All* is believed of who may read this one besides: RBAC takes a Role's
+`resourceNames: [""]` (a template whose value was forgotten) for the right to what has no name, and that is no object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,21 @@ class _No:
     trace: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Every:
+    """A question about all objects of a kind. No question about one object is ever equal to it, whatever its name."""
+
+    caller: Caller
+    verb: str
+    resource: str
+    namespace: str
+    group: str
+
+    def access(self, name: str) -> Access:
+        """The question about one of them."""
+        return Access(self.verb, self.resource, self.namespace, name, self.group)
+
+
 class Rights:
     """What the gateway asks before anything else."""
 
@@ -43,7 +66,7 @@ class Rights:
         self._reviews = reviews
         self._clock = clock
         self._callers: Answers[bytes, Caller | _No] = Answers(clock, most)
-        self._accesses: Answers[tuple[Caller, Access], bool] = Answers(clock, most)
+        self._accesses: Answers[tuple[Caller, Access] | _Every, bool] = Answers(clock, most)
 
     async def caller(self, token: str) -> Caller:
         """Who holds a token. Where that is known, nothing is waited for. The token itself is not kept: a digest is.
@@ -69,9 +92,24 @@ class Rights:
         """
         if len(access.name) > LONGEST_NAME or len(access.namespace) > LONGEST_NAME:
             return False  # nothing has such a name; and what is kept of a question is bounded by what may be asked
+        if access.verb != READ or not access.name:
+            return await self._named(caller, access)
+        every = _Every(caller, access.verb, access.resource, access.namespace, access.group)
+        # What is known by name needs no other question; and a no by name stays none where all is allowed since.
+        if self._accesses.known(every) or self._accesses.known((caller, access)):
+            return True
+        return await self._all(every) or await self._named(caller, access)
+
+    async def _named(self, caller: Caller, access: Access) -> bool:
+        """Whether they may do just this."""
         about = (caller, access)
         found = self._accesses.known(about)
-        return await self._accesses.ask(about, lambda: self._may(caller, access)) if found is None else found
+        return await self._accesses.ask(about, lambda: self._may(*about)) if found is None else found
+
+    async def _all(self, every: "_Every") -> bool:
+        """Whether they may do this to every object of a kind in a namespace."""
+        found = self._accesses.known(every)
+        return await self._accesses.ask(every, lambda: self._may_all(every)) if found is None else found
 
     async def close(self) -> None:
         """End what is under way."""
@@ -88,5 +126,14 @@ class Rights:
         return Answer(caller, good=True, seconds=left)
 
     async def _may(self, caller: Caller, access: Access) -> Answer[bool]:
-        yes = await self._reviews.allowed(caller, access)
-        return Answer(yes, good=yes, seconds=ALLOWED_SECONDS if yes else DENIED_SECONDS)
+        return _answer(await self._reviews.allowed(caller, access))
+
+    async def _may_all(self, every: "_Every") -> Answer[bool]:
+        for name in ("", NO_OBJECT):
+            if not await self._reviews.allowed(every.caller, every.access(name)):
+                return _answer(False)
+        return _answer(True)
+
+
+def _answer(yes: bool) -> Answer[bool]:
+    return Answer(yes, good=yes, seconds=ALLOWED_SECONDS if yes else DENIED_SECONDS)
