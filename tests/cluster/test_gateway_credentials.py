@@ -123,7 +123,13 @@ def test_a_role_for_a_name_that_is_none_reads_nothing(gateway: Gateway, team: Te
     subject = {"kind": "ServiceAccount", "name": "careless", "namespace": team.namespace}
     token = team.caller("careless", "get datamarts")
     team.create(*manifests.role(team.namespace, "nameless", subject, [resource]))
-    attributes = {"group": GROUP, "resource": "datamartcredentials", "verb": "get", "namespace": team.namespace, "name": name}
+    attributes = {
+        "group": GROUP,
+        "resource": "datamartcredentials",
+        "verb": "get",
+        "namespace": team.namespace,
+        "name": name,
+    }
     spec = {"user": f"system:serviceaccount:{team.namespace}:careless", "resourceAttributes": attributes}
     team.until(lambda: review(team, spec), "the Role is in force")
     assert gateway.call("GET", path(team), token).status == 403
