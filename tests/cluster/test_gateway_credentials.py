@@ -117,7 +117,7 @@ def test_a_right_is_for_one_namespace_and_for_the_names_it_lists(
 
 @pytest.mark.parametrize("name", ["", NO_OBJECT, "*"])
 def test_a_role_for_a_name_that_is_none_reads_nothing(gateway: Gateway, team: Team, reader: str, name: str) -> None:
-    """RBAC compares names as text, so `resourceNames: [""]` (a template without its value) allows the question without a
+    """RBAC compares names as text: `resourceNames: [""]` (a template without its value) allows the question without a
     name, which is how the gateway asks about all. Nobody reads by such a Role."""
     resource = {"apiGroups": [GROUP], "resources": ["datamartcredentials"], "verbs": ["get"], "resourceNames": [name]}
     subject = {"kind": "ServiceAccount", "name": "careless", "namespace": team.namespace}

@@ -32,7 +32,7 @@ READ = "get"
 """The one verb whose right is asked for without a name first. What changes something is rare, and asked by its name."""
 NO_OBJECT = "(every object)"
 """A name that no object can have. *All* is believed of who may read this one besides: RBAC takes a Role's
-`resourceNames: [""]` (a template whose value was forgotten) for the right to what has no name, and that is no object."""
+`resourceNames: [""]` (a template whose value was forgotten) for the right to what has no name; that is no object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +126,14 @@ class Rights:
         return Answer(caller, good=True, seconds=left)
 
     async def _may(self, caller: Caller, access: Access) -> Answer[bool]:
-        return _answer(await self._reviews.allowed(caller, access))
+        return await self._asked((caller, access))
 
-    async def _may_all(self, every: "_Every") -> Answer[bool]:
-        for name in ("", NO_OBJECT):
-            if not await self._reviews.allowed(every.caller, every.access(name)):
-                return _answer(False)
-        return _answer(True)
+    async def _may_all(self, every: _Every) -> Answer[bool]:
+        return await self._asked(*((every.caller, every.access(name)) for name in ("", NO_OBJECT)))
 
-
-def _answer(yes: bool) -> Answer[bool]:
-    return Answer(yes, good=yes, seconds=ALLOWED_SECONDS if yes else DENIED_SECONDS)
+    async def _asked(self, *about: tuple[Caller, Access]) -> Answer[bool]:
+        """Whether all of this is allowed."""
+        for caller, access in about:
+            if not await self._reviews.allowed(caller, access):
+                return Answer(value=False, good=False, seconds=DENIED_SECONDS)
+        return Answer(value=True, good=True, seconds=ALLOWED_SECONDS)
