@@ -11,7 +11,8 @@ from pathlib import Path
 
 from demo.curl import CA, Curl
 from demo.telling import TEAM, ProofFailed, Teller, short
-from openscale_byok.core.preferences import GATEWAY, MANAGED_BY
+from openscale_byok.core.preferences import GATEWAY
+from openscale_byok.resources import MANAGED_BY
 from stage import manifests, visitors
 from stage.agent_process import agent
 from stage.gateway_process import Gateway

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from openscale_byok.core.audit import AuditEvent
 from openscale_byok.core.caller import Access, Caller
 from openscale_byok.core.key_state import KeyLook
+from openscale_byok.core.sealable import Sealable
 from openscale_byok.core.source import Source
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.reasons import Reason
@@ -108,6 +109,10 @@ class Store(Protocol):
 
     async def datamarts(self, namespace: str, instance: str) -> Listing[DataMart]:
         """The data marts that name an instance."""
+        ...
+
+    async def sealables(self, namespace: str, instance: str, service_instance_id: str) -> Listing[Sealable]:
+        """What they hold that is sealed: all that is kept of a data mart, and a third of its memory."""
         ...
 
     async def patch_status(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> dict[str, Any]:

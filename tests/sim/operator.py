@@ -7,6 +7,7 @@ from typing import Any
 from openscale_byok.adapters import global_key
 from openscale_byok.core.audit import AuditEvent
 from openscale_byok.core.global_names import of_datamart, of_instance
+from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.core.source import Source
 from openscale_byok.engine.context import Context, Tuning
 from openscale_byok.engine.data_keys import DataKeys
@@ -51,6 +52,10 @@ class GatedCluster:
     async def datamarts(self, namespace: str, instance: str) -> Listing[DataMart]:
         version, items = await self._ask("list datamarts", self._list, DataMart.KIND, instance)
         return Listing(version, tuple(DataMart.of(raw) for raw in items if _in(raw, namespace)))
+
+    async def sealables(self, namespace: str, instance: str, service_instance_id: str) -> Listing[Sealable]:
+        marts = await self.datamarts(namespace, instance)
+        return Listing(marts.version, tuple(from_datamart(mart, service_instance_id) for mart in marts.items))
 
     async def patch_status(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> Raw:
         return await self._ask(f"patch status {meta.name}", self._cluster.patch_status, kind, meta, status)

@@ -59,8 +59,7 @@ MUTANTS = {
         "        from dataclasses import replace\n"
         "        raw = self.store._cluster.get(sealable.kind, sealable.meta.namespace, sealable.meta.name)\n"
         "        version = raw['metadata']['resourceVersion']\n"
-        "        meta = sealable.meta.model_copy(update={'resource_version': version})\n"
-        "        sealable = replace(sealable, meta=meta)\n",
+        "        sealable = replace(sealable, meta=sealable.meta.at(version))\n",
     ),
     "bindings as they were known": Mutant(
         "a_fresh_list_of_bindings_before_a_mint",
@@ -97,9 +96,7 @@ MUTANTS = {
     "retired by what was known": Mutant(
         "the_list_is_begun_after_the_mark",
         "engine/key_steps.py",
-        "    marts = await context.store.datamarts(*scope.key)\n"
-        "    scope.list_marts(marts.version, marts.items)\n"
-        "    leaving",
+        "    await context.list_marts(scope)\n    leaving",
         "    leaving",
     ),
     "re-encryption for the endpoint of now": Mutant(

@@ -403,7 +403,7 @@ def _status(world: World, kind: str, name: str, status) -> None:
     world.cluster.on_change.clear()
     world.cluster._admit = lambda *_: None
     meta = world.cluster.get(kind, NAMESPACE, name)["metadata"]
-    world.cluster.patch_status(kind, Meta.model_validate(meta), status)
+    world.cluster.patch_status(kind, Meta.of(meta), status)
 
 
 WRONG = {

@@ -3,6 +3,7 @@
 import base64
 import copy
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -435,7 +436,7 @@ def test_the_state_follows_the_conditions(status, expected):
 def test_a_data_mart_that_is_being_deleted_says_so():
     """Whatever its conditions say."""
     raw = mart(observedGeneration=2, conditions=[condition("Ready")])
-    meta = raw.metadata.model_copy(update={"deletion_timestamp": "2026-11-25T00:00:00Z"})
+    meta = replace(raw.metadata, deletion_timestamp="2026-11-25T00:00:00Z")
     found = answers.data_mart(raw.model_copy(update={"metadata": meta}), "/openscale/g", "t-1")
     assert found["entity"]["status"] == {"state": "deleting"}
 

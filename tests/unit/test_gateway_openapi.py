@@ -1,6 +1,7 @@
 """The OpenAPI document says what the gateway serves: the same routes, and bodies that the gateway's own code takes."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,13 +85,8 @@ def test_the_examples_are_taken_by_the_gateways_own_code() -> None:
         {"apiVersion": "openscale.byok.dev/v1alpha1", "kind": "DataMart", "metadata": meta, "spec": wanted.spec}
     )
     validator("DataMart").validate(openscale_answers.data_mart(mart, "/openscale/x", "t"))
-    mart = mart.model_copy(
-        update={
-            "metadata": mart.metadata.model_copy(
-                update={"labels": {"app.kubernetes.io/managed-by": "openscale-byok-gateway"}}
-            )
-        }
-    )
+    labels = {"app.kubernetes.io/managed-by": "openscale-byok-gateway"}
+    mart = mart.model_copy(update={"metadata": replace(mart.metadata, labels=labels)})
     assert changed(mart, body_of("PATCH", "/{id}")[1], INSTANCE_ID).spec == {"displayName": "Scores of 2026"}
 
 

@@ -143,7 +143,7 @@ def test_no_model_holds_a_secret_in_the_clear():
 
 def test_metadata():
     """What decisions rest on is read from metadata: version as a number, deletion, and our finalizer."""
-    meta = Meta.model_validate(META | {"finalizers": ["openscale.byok.dev/protected"], "deletionTimestamp": "t"})
+    meta = Meta.of(META | {"finalizers": ["openscale.byok.dev/protected"], "deletionTimestamp": "t"})
     assert (meta.version, meta.ours, meta.deleting) == (17, True, True)
     assert (Meta().ours, Meta().deleting) == (False, False)
 

@@ -19,6 +19,8 @@ from openscale_byok.resources import GROUP, VERSION
 
 FIELD_MANAGER = "openscale-byok"
 TIMEOUT_SECONDS = 30.0
+PAGES_AT_ONCE = 2
+"""Pages of lists under way, of this whole process: each is in memory as bytes, as text and as objects at once."""
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -28,6 +30,8 @@ class ApiServer:
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
         self._base = api.configuration.host
+        self.pages = asyncio.Semaphore(PAGES_AT_ONCE)
+        """For whoever lists."""
 
     @classmethod
     @asynccontextmanager

@@ -6,12 +6,13 @@ Every write is a JSON merge patch with the resourceVersion that was read, so the
 
 import base64
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 from urllib.parse import quote, urlencode
 
 from openscale_byok.adapters.api_server import FIELD_MANAGER, ApiServer
+from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.core.source import Source
 from openscale_byok.errors import Missing, Refused, Unavailable
 from openscale_byok.ports import Listing
@@ -27,9 +28,12 @@ from openscale_byok.resources import (
     RootKeyBinding,
 )
 
-PAGE = 500
+PAGE = 50
+"""Objects in one page of a list. They are as large as whoever may create them wants: 262 kB of annotations, 1.5 MB in
+all."""
 _REVIEWS = {"TokenReview": "authentication.k8s.io/v1", "SubjectAccessReview": "authorization.k8s.io/v1"}
 T = TypeVar("T", OpenScaleInstance, RootKeyBinding, DataMart)
+K = TypeVar("K")
 _PLURAL = {kind.KIND: kind.PLURAL for kind in KINDS}
 
 
@@ -58,6 +62,10 @@ class Cluster(ApiServer):
     async def datamarts(self, namespace: str, instance: str) -> Listing[DataMart]:
         """See `ports.Store`."""
         return await self._list(DataMart, namespace, instance)
+
+    async def sealables(self, namespace: str, instance: str, service_instance_id: str) -> Listing[Sealable]:
+        """See `ports.Store`."""
+        return await self._list(DataMart, namespace, instance, lambda mart: from_datamart(mart, service_instance_id))
 
     async def datamart(self, namespace: str, name: str) -> DataMart:
         """See `ports.Objects`."""
@@ -219,30 +227,47 @@ class Cluster(ApiServer):
 
     # HTTP ---------------------------------------------------------------------------------------------
 
-    async def _list(self, kind: type[T], namespace: str, instance: str, *, tolerant: bool = False) -> Listing[T]:
+    @overload
+    async def _list(self, kind: type[T], namespace: str, instance: str, *, tolerant: bool = False) -> Listing[T]: ...
+
+    @overload
+    async def _list(self, kind: type[T], namespace: str, instance: str, keep: Callable[[T], K]) -> Listing[K]: ...
+
+    async def _list(
+        self,
+        kind: type[T],
+        namespace: str,
+        instance: str,
+        keep: Callable[[T], Any] = lambda model: model,
+        *,
+        tolerant: bool = False,
+    ) -> Listing[Any]:
         """A list from the API server's own storage, not from its cache: resourceVersion unset means that.
 
-        Each page becomes models before the next is read: as JSON an object takes more memory than all that is kept
-        of it, and there may be ten thousand. *tolerant* names apart those of another shape than their CRD demands.
+        Each page becomes what is kept of it before the next is read: as JSON, and as a model, an object takes more
+        memory than that, and there may be ten thousand. *tolerant* names apart those of another shape than their
+        CRD demands.
         """
         path, unreadable = _path(kind.PLURAL, namespace), list[str]()
         query = {"limit": str(PAGE)}
         if instance:
             query["fieldSelector"] = f"spec.instanceRef.name={instance}"
-        items: list[T] = []
+        items: list[Any] = []
         while True:
-            page = await self.call("GET", f"{path}?{urlencode(query)}")
-            for raw in page["items"]:
-                try:
-                    items.append(_parse(kind, raw))
-                except Refused:
-                    if not tolerant:
-                        raise
-                    unreadable.append(f"{kind.__name__} {raw['metadata']['namespace']}/{raw['metadata']['name']}")
-            following = page["metadata"].get("continue")
+            async with self.pages:
+                page = await self.call("GET", f"{path}?{urlencode(query)}")
+                for raw in page["items"]:
+                    try:
+                        items.append(keep(_parse(kind, raw)))
+                    except Refused:
+                        if not tolerant:
+                            raise
+                        unreadable.append(f"{kind.__name__} {raw['metadata']['namespace']}/{raw['metadata']['name']}")
+                following, version = page["metadata"].get("continue"), page["metadata"]["resourceVersion"]
+                del page
             if not following:
                 # The later pages of one list show the state of the first.
-                return Listing(int(page["metadata"]["resourceVersion"]), tuple(items), tuple(unreadable))
+                return Listing(int(version), tuple(items), tuple(unreadable))
             query["continue"] = following
 
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from openscale_byok.core import json_patch
 from openscale_byok.core.openscale_configuration import CREDENTIALS, NAMES, document, read
-from openscale_byok.core.preferences import GATEWAY, MANAGED_BY, invalid
+from openscale_byok.core.preferences import GATEWAY, invalid
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import DataMart
+from openscale_byok.resources import MANAGED_BY, DataMart
 
 _ENDPOINT: Final = ("type", "host", "port", "name", "username")
 _PASSWORD: Final = ("database_configuration", "credentials", "password")

@@ -11,11 +11,10 @@ from typing import Any
 
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import OpenScaleInstance, RootKeyBinding, RootKeyCRN, crn
+from openscale_byok.resources import MANAGED_BY, OpenScaleInstance, RootKeyBinding, RootKeyCRN, crn
 
 ROOT_KEY = "user_root_key_crn"
 VALUE = "value"
-MANAGED_BY = "app.kubernetes.io/managed-by"
 GATEWAY = "openscale-byok-gateway"
 LABELS = {MANAGED_BY: GATEWAY}
 _MOST_OPERATIONS = 16

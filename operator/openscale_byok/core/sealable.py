@@ -11,6 +11,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from openscale_byok.crypto import envelope as envelopes
@@ -155,6 +157,8 @@ def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
                     None,
                     Refused(Reason.CONTEXT_MISMATCH, "the stored envelope was written for another object"),
                 )
+            elif envelope.context == context:
+                envelope = replace(envelope, context=context)  # equal, and kept once
     return Sealable(
         kind=mart.KIND,
         meta=mart.metadata,
@@ -167,9 +171,15 @@ def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
         flaw=flaw,
         sealed_source=stored.source if stored else None,
         stuck_under=stored.stuck_under if stored else None,
-        conditions=mart.status.conditions,
-        manner=Manner(at.tls, at.schema_, at.ca_bundle),
+        conditions=tuple(map(_shared, mart.status.conditions)),
+        manner=Manner(at.tls, at.schema_, intern(at.ca_bundle) if at.ca_bundle is not None else None),
     )
+
+
+@lru_cache(maxsize=1_024)
+def _shared(condition: Condition) -> Condition:
+    """An equal condition: thousands of objects say the same, and it is kept once."""
+    return condition
 
 
 def as_stored(envelope: Envelope, time: str, source: SealedSource | None = None) -> dict[str, Any]:
@@ -187,7 +197,7 @@ def as_stored(envelope: Envelope, time: str, source: SealedSource | None = None)
         "stuckUnder": None,
     }
     if source is not None:
-        found["source"] = source.model_dump(by_alias=True)  # None takes out what a former source left there
+        found["source"] = source.dump()  # None takes out what a former source left there
     return found
 
 

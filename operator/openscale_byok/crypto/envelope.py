@@ -13,6 +13,7 @@ A compact JWE whose protected header holds, besides ``alg`` and ``enc``:
 
 import re
 from dataclasses import asdict, dataclass
+from sys import intern
 from typing import Any
 
 from openscale_byok.crypto import jwe
@@ -67,13 +68,21 @@ class Wrapped:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A parsed envelope. Its header is authenticated only once it was opened."""
+    """A parsed envelope. Its header is authenticated only once it was opened.
+
+    Thousands are kept for long: what is only needed to open one is read from its text then, and what many have in
+    common is there once.
+    """
 
     text: str
     data_key: str  # id
     context: Context
     wrapped: Wrapped
-    token: jwe.Token
+
+    @property
+    def token(self) -> jwe.Token:
+        """Its parts."""
+        return jwe.parse(self.text)
 
     def __repr__(self) -> str:
         return f"Envelope(data_key={self.data_key[:8]}…, {self.context.namespace}/{self.context.name})"
@@ -101,8 +110,7 @@ def sealed(secret: bytes, data_key: DataKey, context: Context, wrapped: Wrapped,
         "rk": wrapped.root_key,
         "wk": wrapped.ciphertext,
     }
-    text, token = jwe.seal(header, data_key.aead, nonce, secret)
-    return Envelope(text, data_key.id, context, wrapped, token)
+    return Envelope(jwe.encrypt(header, data_key.aead, nonce, secret), data_key.id, context, wrapped)
 
 
 def parse(text: str) -> Envelope:
@@ -125,7 +133,7 @@ def parse(text: str) -> Envelope:
     texts = isinstance(kid, str) and isinstance(root_key, str) and isinstance(wrapped, str)
     if not texts or not _KEY_ID.match(kid) or not 0 < len(wrapped) <= MAX_WRAPPED_CHARACTERS:
         raise Refused(Reason.TAMPERED, "the envelope's header has fields of other shapes than ours")
-    return Envelope(text, kid, _context(header["ctx"]), Wrapped(root_key, wrapped), token)
+    return Envelope(text, intern(kid), _context(header["ctx"]), Wrapped(intern(root_key), intern(wrapped)))
 
 
 def open_(envelope: Envelope, data_key: DataKey, context: Context) -> bytes:

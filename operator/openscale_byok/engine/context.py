@@ -72,6 +72,16 @@ class Context:
         scope.see_instance(found)
         return found
 
+    async def list_marts(self, scope: Scope) -> tuple[Sealable, ...]:
+        """The instance's data marts afresh, which replace what was known of them.
+
+        Raises:
+            WentBack: the list is older than one before.
+        """
+        listing = await self.store.sealables(*scope.key, scope.service_instance_id)
+        scope.list_marts(listing.version, listing.items)
+        return listing.items
+
     def kms(self, scope: Scope, root_key: str) -> tuple[Kms, RootKeyBinding | None]:
         """A root key, by the right of a binding in this scope.
 
@@ -146,8 +156,7 @@ class Context:
             if after is None:
                 scope.put(scope.sealable_of(raw))
             else:
-                version = {"resource_version": raw["metadata"]["resourceVersion"]}
-                scope.put(replace(after, meta=sealable.meta.model_copy(update=version)))
+                scope.put(replace(after, meta=sealable.meta.at(raw["metadata"]["resourceVersion"])))
         finally:
             scope.landed(sealable.uid)
 

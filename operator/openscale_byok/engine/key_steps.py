@@ -12,7 +12,7 @@ from typing import Any
 from openscale_byok.core.audit import Action
 from openscale_byok.core.conditions import told
 from openscale_byok.core.findings import abandoned, needed, retirable, shreds, spent
-from openscale_byok.core.sealable import Sealable, from_datamart
+from openscale_byok.core.sealable import Sealable
 from openscale_byok.core.steps import Hold, LetGo, Mint, Rebuild, Release, Retire, Rewrap, ShredKeys
 from openscale_byok.core.view import View, choose
 from openscale_byok.crypto.global_versions import version_in
@@ -42,8 +42,7 @@ async def hold(context: Context, scope: Scope, step: Hold) -> None:
 async def let_go(context: Context, scope: Scope, step: LetGo) -> None:
     """Take our finalizer off an instance. Read afresh first: a data mart may have come meanwhile."""
     instance = await context.read_instance(scope)
-    marts = await context.store.datamarts(*scope.key)
-    scope.list_marts(marts.version, marts.items)
+    await context.list_marts(scope)
     same = instance.metadata.uid == step.instance.metadata.uid
     if not same or not spent(_now(context, scope)):
         return
@@ -61,8 +60,7 @@ async def shred_keys(context: Context, scope: Scope, _: ShredKeys) -> None:
     The list is begun after the instance was read: no envelope is left that these keys could open.
     """
     instance = await context.read_instance(scope)
-    marts = await context.store.datamarts(*scope.key)
-    scope.list_marts(marts.version, marts.items)
+    await context.list_marts(scope)
     view = _now(context, scope)
     if not shreds(view) or any(s.stored for s in view.sealables):
         return
@@ -125,8 +123,7 @@ async def mint(context: Context, scope: Scope, step: Mint, conflict: Refused | N
     listing = await context.store.bindings(*scope.key)
     scope.list_bindings(listing.version, listing.items)
     if not instance.properties.data_keys:
-        marts = await context.store.datamarts(*scope.key)
-        scope.list_marts(marts.version, marts.items)
+        await context.list_marts(scope)
         if any(s.envelope is not None for s in scope.sealables.values()):
             raise Changed(Reason.CHANGED_MEANWHILE, "the properties are empty, and envelopes exist: rebuild first")
     choice = choose(scope.view(context.clock.monotonic(), conflict))
@@ -211,8 +208,7 @@ async def retire(context: Context, scope: Scope, _: Retire) -> None:
     active = instance.properties.active if instance is not None else None
     if instance is None or active is None:
         return
-    marts = await context.store.datamarts(*scope.key)
-    scope.list_marts(marts.version, marts.items)
+    await context.list_marts(scope)
     leaving = {key.id for key in instance.properties.data_keys if not key.active}
     free = retirable(leaving, active.id, scope.sealables.values())
     if not free:
@@ -236,10 +232,7 @@ async def rebuild(context: Context, scope: Scope, _: Rebuild) -> None:
     instance = await context.read_instance(scope)
     if instance.properties.data_keys:
         return
-    marts = await context.store.datamarts(*scope.key)
-    found = [from_datamart(mart, instance.spec.service_instance_id) for mart in marts.items]
-    scope.list_marts(marts.version, marts.items)
-    named = _entries_of(found, context.now_text())
+    named = _entries_of(await context.list_marts(scope), context.now_text())
     if not named:
         return
     proofs = [(entry, await _proven(context, scope, entry)) for entry in named]

@@ -20,8 +20,7 @@ async def list_anew(context: Context, scope: Scope) -> None:
     try:
         bindings = await store.bindings(*scope.key)
         scope.list_bindings(bindings.version, bindings.items)
-        marts = await store.datamarts(*scope.key)
-        scope.list_marts(marts.version, marts.items)
+        await context.list_marts(scope)
     except BaseException:
         scope.listed = False
         raise

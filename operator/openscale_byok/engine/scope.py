@@ -184,16 +184,17 @@ class Scope:
         uids = {GLOBAL, *(b.metadata.uid for b in self.bindings.values())}
         self.keys = {uid: standing for uid, standing in self.keys.items() if uid in uids}
 
-    def list_marts(self, version: int, marts: Iterable[DataMart]) -> None:
+    def list_marts(self, version: int, marts: Iterable[Sealable]) -> None:
         """Replace the data marts by a consistent list, but for what events have told since it was made."""
         self.listed_marts = forward(self.listed_marts, version)
-        since = {name: known for name, known in self.sealables.items() if known.meta.version > version}
-        self.sealables = {m.metadata.name: self._sealable(m) for m in marts if m.metadata.uid not in self.departed}
-        for name, known in since.items():
-            if known.context.instance == self._service_instance_id:
-                self.sealables[name] = known
-            else:
-                self.listed = False  # it carries the identity of a former instance: list once more
+        since = [known for known in self.sealables.values() if known.meta.version > version]
+        self.sealables = {mart.meta.name: mart for mart in marts if mart.uid not in self.departed}
+        own = [known for known in since if known.context.instance == self.service_instance_id]
+        self.sealables |= {known.meta.name: known for known in own}
+        if len(own) < len(since) or any(
+            mart.context.instance != self.service_instance_id for mart in self.sealables.values()
+        ):
+            self.listed = False  # one carries the identity of a former instance: list once more
         self._forget_departed()
         uids = {s.uid for s in self.sealables.values()}
         self.notes = {uid: note for uid, note in self.notes.items() if uid in uids}
@@ -223,10 +224,11 @@ class Scope:
         return self._sealable(DataMart.of(raw))
 
     def _sealable(self, mart: DataMart) -> Sealable:
-        return from_datamart(mart, self._service_instance_id)
+        return from_datamart(mart, self.service_instance_id)
 
     @property
-    def _service_instance_id(self) -> str:
+    def service_instance_id(self) -> str:
+        """Its instance's; empty where there is none."""
         return self.instance.spec.service_instance_id if self.instance is not None else ""
 
     # Root keys ----------------------------------------------------------------------------------------

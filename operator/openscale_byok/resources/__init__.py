@@ -11,6 +11,7 @@ from openscale_byok.resources.base import (
     GROUP,
     HANDOVER_KEY,
     HANDOVER_TYPE,
+    MANAGED_BY,
     VERSION,
     Condition,
     Credentials,
@@ -19,6 +20,7 @@ from openscale_byok.resources.base import (
     SecretKeyRef,
     Status,
     TrustedProfile,
+    drop_unused,
 )
 from openscale_byok.resources.binding import BindingStatus, Role, RootKeyBinding
 from openscale_byok.resources.crn import RootKeyCRN
@@ -55,10 +57,10 @@ KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ..
 
 __all__ = [
     "ABANDON_ANNOTATION", "API_VERSION", "CERTIFICATES", "DNS_SUBDOMAIN", "FINALIZER", "GLOBAL", "GROUP",
-    "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS", "MAX_CA_CHARACTERS", "MAX_DESCRIPTION_CHARACTERS",
+    "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS", "MANAGED_BY", "MAX_CA_CHARACTERS", "MAX_DESCRIPTION_CHARACTERS",
     "MAX_DISPLAY_NAME_CHARACTERS", "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT",
     "VERSION", "BindingStatus", "Condition", "Credentials", "DataKeyEntry", "DataMart", "DataMartSpec",
     "DataMartStatus", "InstanceStatus", "Meta", "OpenScaleInstance", "Properties", "Protection", "Resource", "Role",
     "RootKeyBinding", "RootKeyCRN", "SealedPassword", "SealedSource", "SecretKeyRef", "Secrets", "Status",
-    "TrustedProfile",
+    "TrustedProfile", "drop_unused",
 ]  # fmt: skip

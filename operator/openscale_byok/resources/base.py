@@ -1,8 +1,15 @@
-"""What every kind shares: frozen models in Kubernetes' spelling, metadata, conditions, references."""
+"""What every kind shares: frozen models in Kubernetes' spelling, metadata, conditions, references.
 
-from typing import Annotated, Any, Literal, Self
+Whoever may create an object says how large its annotations, labels and managed fields are. What we do not use of them
+is dropped here, where an object is parsed, so that what one costs in memory is for us to say.
+"""
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 GROUP = "openscale.byok.dev"
@@ -12,6 +19,11 @@ FINALIZER = f"{GROUP}/protected"
 ABANDON_ANNOTATION = f"{GROUP}/abandon"
 HANDOVER_TYPE = f"{GROUP}/handover"
 HANDOVER_KEY = "password"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+KEPT_ANNOTATIONS = (ABANDON_ANNOTATION,)
+KEPT_LABELS = (MANAGED_BY,)
+MAX_KEPT_CHARACTERS = 253
+"""Of a value that is kept. The API server lets an annotation have 262,144; none of ours needs more than this."""
 
 READY = '.status.conditions[?(@.type=="Ready")]'
 """JSON path of the condition Ready, for printer columns."""
@@ -59,8 +71,48 @@ def immutable(message: str) -> dict[str, Any]:
     return rules(rule("self == oldSelf", message, reason="FieldValueForbidden"))
 
 
-class Meta(Model):
-    """The part of ObjectMeta that we read."""
+class Value:
+    """A frozen value of slots, for what is kept of each of many thousands of objects: a model takes ten times as much.
+
+    Spelt in camelCase outside, as a `Model` is.
+    """
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON would hold it, with what was never set as null."""
+        return {to_camel(each.name): getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type] # of subclasses
+
+
+_Texts = Annotated[Mapping[str, str], PlainSerializer(dict)]
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, str]:
+    """One and the same for all: a dict of their own is most of what little metadata they have."""
+    return _NOTHING
+
+
+def _only(kept: tuple[str, ...]) -> PlainValidator:
+    """Takes annotations or labels, and drops what we do not use of them."""
+
+    def find(raw: object) -> Mapping[str, str]:
+        if not isinstance(raw, Mapping):
+            raise ValueError("not a map of texts")  # noqa: TRY004 -- pydantic's own errors are ValueErrors
+        found = {name: raw[name] for name in kept if name in raw}
+        if not all(isinstance(value, str) for value in found.values()):
+            raise ValueError("not a map of texts")
+        return {name: value[:MAX_KEPT_CHARACTERS] for name, value in found.items()} if found else _NOTHING
+
+    return PlainValidator(find)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meta(Value):
+    """The part of ObjectMeta that we use."""
 
     name: str = ""
     namespace: str = ""
@@ -70,8 +122,17 @@ class Meta(Model):
     creation_timestamp: str = ""
     deletion_timestamp: str | None = None
     finalizers: tuple[str, ...] = ()
-    annotations: dict[str, str] = Field(default_factory=dict)
-    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: Annotated[_Texts, _only(KEPT_ANNOTATIONS)] = field(default_factory=_nothing, hash=False)
+    labels: Annotated[_Texts, _only(KEPT_LABELS)] = field(default_factory=_nothing, hash=False)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> "Meta":
+        """Parse the metadata of an object as the API server holds it."""
+        return _META.validate_python(raw)
+
+    def at(self, resource_version: str) -> Self:
+        """The same, at another resourceVersion."""
+        return replace(self, resource_version=resource_version)
 
     @property
     def deleting(self) -> bool:
@@ -87,6 +148,23 @@ class Meta(Model):
     def version(self) -> int:
         """The resourceVersion as a number: it may be compared since KEP-5504 (and was one in practice)."""
         return int(self.resource_version)
+
+
+_META = TypeAdapter(Meta)
+_USED = frozenset(to_camel(each.name) for each in fields(Meta))
+
+
+def drop_unused(raw: dict[str, Any]) -> None:
+    """Take out of an object, as the API server sent it, the metadata that `Meta` would not keep."""
+    meta = raw.get("metadata")
+    if not isinstance(meta, dict):
+        return
+    for name in [name for name in meta if name not in _USED]:
+        del meta[name]
+    for name, kept in (("annotations", KEPT_ANNOTATIONS), ("labels", KEPT_LABELS)):
+        found = meta.get(name)
+        if isinstance(found, dict):
+            meta[name] = {key: found[key] for key in kept if key in found}
 
 
 class Condition(Item):
@@ -151,7 +229,8 @@ class InstanceRef(Model):
     ]
 
 
-class SecretKeyRef(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKeyRef(Value):
     """A reference to one key of a Secret in the same namespace."""
 
     name: Annotated[

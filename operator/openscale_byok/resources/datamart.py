@@ -1,5 +1,6 @@
 """DataMart: a database of an instance, and its sealed password."""
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -11,6 +12,7 @@ from openscale_byok.resources.base import (
     Resource,
     SecretKeyRef,
     Status,
+    Value,
     immutable,
     rule,
     rules,
@@ -115,7 +117,8 @@ class DataMartSpec(Model):
     database: Annotated[Database, Field(description="database that OpenScale keeps this data mart in.")]
 
 
-class SealedSource(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSource(Value):
     """Which Secret, in which state, the password was read from; or that it was given through the gateway."""
 
     uid: Annotated[str, Field(description="uid of the Secret.", max_length=128)] = ""

@@ -7,11 +7,15 @@ their clean-up in a crash. The only module that imports kopf.
 import asyncio
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import aiohttp
 import kopf
 
+from openscale_byok.adapters.cluster import PAGE
 from openscale_byok.resources import FINALIZER, GROUP, KINDS, VERSION
+from openscale_byok.shell.watch_answers import WatchAnswer
 
 END_WAITERS_SECONDS = 0.3
 END_SECONDS = 8.0
@@ -74,7 +78,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
     settings.watching.connect_timeout = 10
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = PAGE
+    settings.queueing.idle_timeout = 0.1  # for so long a worker keeps its object's last event, and itself
     settings.networking.request_timeout = 60
     settings.persistence.finalizer = FINALIZER + "-kopf"  # unused: no daemon, no delete handler
     settings.persistence.diffbase_storage = _NoDiffBase()
@@ -82,7 +87,47 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def registry_for(engine: Served) -> kopf.OperatorRegistry:
+@dataclass(frozen=True, kw_only=True)
+class _Login(kopf.AiohttpSession):
+    """A session, told from others by its credentials: kopf does not try again with what was refused."""
+
+    aiohttp_session: aiohttp.ClientSession = field(compare=False)
+    info: kopf.ConnectionInfo
+
+
+class Sessions:
+    """kopf's sessions with the API server; they differ from those that it would make in the class of their answers."""
+
+    def __init__(self) -> None:
+        self._opened: list[aiohttp.ClientSession] = []
+
+    def open(self, info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+        """Another one; kopf closes those that it uses."""
+        self._opened = [session for session in self._opened if not session.closed]
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+            headers=info.as_http_headers(),
+            proxy=info.proxy_url,
+            response_class=WatchAnswer,
+            trust_env=False,
+        )
+        self._opened.append(session)
+        return _Login(
+            server=info.server,
+            priority=info.priority,
+            default_namespace=info.default_namespace,
+            expiration=info.expiration,
+            aiohttp_session=session,
+            info=info,
+        )
+
+    async def close(self) -> None:
+        """Close what kopf never came to use."""
+        for session in self._opened:
+            await session.close()
+
+
+def registry_for(engine: Served, sessions: Sessions) -> kopf.OperatorRegistry:
     """The handlers, in a registry of their own."""
     registry = kopf.OperatorRegistry()
 
@@ -96,8 +141,9 @@ def registry_for(engine: Served) -> kopf.OperatorRegistry:
         listen(kind.KIND, kind.PLURAL)
 
     @kopf.on.login(registry=registry)
-    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 -- kopf's own
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:  # noqa: ANN401 -- kopf's own
+        info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        return sessions.open(info) if info is not None else None
 
     return registry
 
@@ -114,9 +160,13 @@ async def serve(
         stop: ends it too.
         signalled: what a signal does, in place of ending it at once: something else may have to end before.
     """
-    before = asyncio.all_tasks()
+    before, sessions = asyncio.all_tasks(), Sessions()
     tasks = await kopf.spawn_tasks(
-        registry=registry_for(engine), settings=kopf_settings(), standalone=True, clusterwide=True, stop_flag=stop
+        registry=registry_for(engine, sessions),
+        settings=kopf_settings(),
+        standalone=True,
+        clusterwide=True,
+        stop_flag=stop,
     )
     if signalled is not None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -128,7 +178,10 @@ async def serve(
         # kopf cancels once and waits for ever; a task that lost that (see `KeyedQueue`) would keep a dead process.
         for task in asyncio.all_tasks() - before - {running}:
             task.cancel()
-    await running
+    try:
+        await running
+    finally:
+        await sessions.close()
 
 
 async def _work(engine: Served) -> None:
