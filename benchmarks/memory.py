@@ -40,13 +40,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datamarts", type=int, default=10_000)
     parser.add_argument("--fat", type=int, default=1_000)
+    parser.add_argument("--dry", action="store_true", help="save nothing")
     options = parser.parse_args()
     sorts = (("ordinary", options.datamarts, 0), ("fat", options.fat, FAT_BYTES))
     measured = [(name, number, _measure(number, size)) for name, number, size in sorts if number]
     rows = [(f"{number} {name}", f"{p.operator:.0f}", f"{p.gateway:.0f}") for name, number, p in measured]
     print(f"\n{results.table(('data marts', 'operator MB', 'gateway MB'), rows)}")
     print(f"\npeaks; goal: at most {GOAL_MB} MB each")
-    for name, number, peaks in measured:
+    for name, number, peaks in measured if not options.dry else ():
         infix = "" if name == "ordinary" else f"{name}_"
         results.save({
             f"memory.operator_mb_{infix}{number}": round(peaks.operator, 1),

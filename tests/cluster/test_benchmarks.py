@@ -26,6 +26,12 @@ def test_credential_reads(crds: Cluster) -> None:
     )
 
 
+def test_memory(crds: Cluster) -> None:
+    """Ordinary data marts and fat ones are sealed, and re-encrypted by processes that were started anew."""
+    told = run(str(BENCHMARKS / "memory.py"), "--dry", "--datamarts=20", "--fat=3")
+    assert all(f"\n{what} " in told for what in ("20 ordinary", "3 fat"))
+
+
 def run(*argv: str) -> str:
     """Run a benchmark to its end; what it printed."""
     done = subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=180)

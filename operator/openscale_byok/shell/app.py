@@ -1,5 +1,6 @@
 """The composition root of the operator: builds the adapters, hands them to the engine, and runs both."""
 
+import contextlib
 import ctypes
 import gc
 import resource
@@ -29,6 +30,9 @@ from openscale_byok.shell.clock import SystemClock
 from openscale_byok.shell.handlers import serve
 from openscale_byok.shell.key_log import KeyLog
 from openscale_byok.shell.settings import Settings
+
+LARGE_BYTES = 128 * 1024
+"""From here on memory is asked of the system, and given back to it, each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ async def grounded(
         Refused, Unavailable, WentBack: as `run`.
     """
     no_core_dumps()
+    give_memory_back()
     # Thousands of objects live as long as the process: looking through them at every 700th allocation is waste.
     gc.set_threshold(100_000, 50, 100)
     clock = SystemClock()
@@ -157,6 +162,19 @@ async def named_versions(cluster: Cluster) -> dict[str, str]:
     named = {naming.version: naming.where for naming in found if naming.in_secret}
     unreadable = (*instances.unreadable, *marts.unreadable)
     return named | ({UNREADABLE: f"{unreadable[0]}, perhaps: it cannot be read"} if unreadable else {})
+
+
+def give_memory_back() -> None:
+    """Have what is freed leave the process: a page of a list is large, rare and short-lived.
+
+    By itself glibc keeps, for the next time, as much as it ever had to give at once. Other libraries of C have no such
+    knob, and need none.
+    """
+    m_trim_threshold, m_mmap_threshold = -1, -3
+    with contextlib.suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(m_mmap_threshold, LARGE_BYTES)
+        mallopt(m_trim_threshold, 2 * LARGE_BYTES)
 
 
 def no_core_dumps() -> None:

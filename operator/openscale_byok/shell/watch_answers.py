@@ -6,7 +6,7 @@ queue until it was handled, and by its worker for some time after that.
 
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -23,7 +23,7 @@ class WatchAnswer(aiohttp.ClientResponse):
         """The headers are here."""
         await super().start(connection)
         if self.url.query.get("watch"):
-            self.content = _ShortLines(self.content)  # type: ignore[assignment] # a StreamReader but for one method
+            self.content = ShortLines(self.content)  # type: ignore[assignment] # a StreamReader but for one method
         return self
 
     async def json(
@@ -35,15 +35,24 @@ class WatchAnswer(aiohttp.ClientResponse):
     ) -> Any:  # noqa: ANN401 -- JSON
         """A page of a list, or anything else, which stays as it is."""
         found = await super().json(encoding=encoding, loads=loads, content_type=content_type)
+        self._body = None  # kopf keeps an answer until its next request
         for item in (found.get("items") or ()) if isinstance(found, dict) else ():
             drop_unused(item)
         return found
 
 
-class _ShortLines:
+class Chunks(Protocol):
+    """What a `StreamReader` is here."""
+
+    def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """The body in parts."""
+        ...
+
+
+class ShortLines:
     """A reader of a watch: line by line, each of them short."""
 
-    def __init__(self, content: aiohttp.StreamReader) -> None:
+    def __init__(self, content: Chunks) -> None:
         self._content = content
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever a StreamReader has
@@ -53,14 +62,13 @@ class _ShortLines:
         """Whole lines, as they come."""
         begun: list[bytes] = []  # of a line that has not ended yet
         async for part in self._content.iter_chunked(size):
-            head, newline, tail = part.rpartition(b"\n")
-            if not newline:
-                begun.append(part)
-                continue
-            lines = b"".join((*begun, head)).split(b"\n")
-            begun = [tail]
-            for line in lines:
-                yield shortened(line) + b"\n"
+            lines = part.split(b"\n")
+            begun.append(lines.pop(0))
+            del part  # nothing long is held where it waits
+            while lines:
+                line, begun = b"".join(begun), [lines.pop(0)]
+                line = shortened(line)
+                yield line + b"\n"
         yield b"".join(begun)
 
 
