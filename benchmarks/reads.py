@@ -31,8 +31,10 @@ from stage.scene import Scene, raise_scene
 GOAL = 2_000
 MANY_GOAL = 1.3
 CONNECTIONS = 16
+LISTS_AT_ONCE = 4
 HOT, MANY, UNCHANGED, FLOOR = "one data mart", "many data marts", "one, unchanged (304)", "the floor"
-NAMES = {HOT: "", MANY: "many_marts_", UNCHANGED: "unchanged_", FLOOR: "floor_"}
+LIST = "the list of all (OpenScale's API)"
+NAMES = {HOT: "", MANY: "many_marts_", UNCHANGED: "unchanged_", LIST: "list_", FLOOR: "floor_"}
 FOLDER = Path(__file__).parent
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -75,7 +77,8 @@ class Reads:
             RuntimeError: an answer was another than it must be, or the load took longer than what it loads.
         """
         server = self.floor if what == FLOOR else self.gateway
-        order = Order(server.port, server.ca, self.requests[what], CONNECTIONS, seconds or self.seconds, MOST_SAMPLES)
+        connections = LISTS_AT_ONCE if what == LIST else CONNECTIONS
+        order = Order(server.port, server.ca, self.requests[what], connections, seconds or self.seconds, MOST_SAMPLES)
         before = server.processor_seconds()
         done = subprocess.run(
             [sys.executable, str(FOLDER / "load.py")],
@@ -92,7 +95,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datamarts", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each load; four in a round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each load; five in a round")
     parser.add_argument("--dry", action="store_true", help="save nothing")
     options = parser.parse_args()
 
@@ -108,7 +111,7 @@ def main() -> int:
                 reads.measure(what, options.seconds / 2)
             rounds = []
             for number in range(options.rounds):
-                rounds.append({what: reads.measure(what) for what in (HOT, FLOOR, MANY, UNCHANGED)})
+                rounds.append({what: reads.measure(what) for what in (HOT, FLOOR, MANY, UNCHANGED, LIST)})
                 said = (f"{what} {found.load.per_second:.0f}/s" for what, found in rounds[-1].items())
                 say(f"round {number + 1}: {', '.join(said)}")
             say(f"load average of this machine's {os.cpu_count()} processors: {os.getloadavg()[0]:.1f}")
@@ -122,10 +125,12 @@ def _composed(scene: Scene, gateway: Gateway, options: argparse.Namespace) -> It
     paths = [_path(f"mart-{number:05}") for number in range(options.datamarts)]
     scene.until(lambda: gateway.call("GET", paths[0], token).status == 200, "the gateway hands passwords out")
     answer = gateway.call("GET", paths[0], token)
+    instance = scene.api.get("OpenScaleInstance", BENCH, BENCH)
     requests = {
         HOT: [_request(paths[0], token)],
         MANY: [_request(path, token) for path in paths],
         UNCHANGED: [_request(paths[0], token, f"If-None-Match: {answer.headers['etag']}\r\n")],
+        LIST: [_request(f"/openscale/{instance['spec']['serviceInstanceId']}/v2/data_marts", token)],
         FLOOR: [_request(paths[0], token)],
     }
     with _floor(answer) as floor:
@@ -138,7 +143,9 @@ def _reader(scene: Scene) -> str:
     subject = {"kind": "ServiceAccount", "name": "reader", "namespace": BENCH}
     scene.api.create(
         manifests.bare("v1", "ServiceAccount", BENCH, "reader"),
-        *manifests.role(BENCH, "reader", subject, [manifests.right("get datamartcredentials")]),
+        *manifests.role(
+            BENCH, "reader", subject, [manifests.right("get datamartcredentials"), manifests.right("list datamarts")]
+        ),
     )
     return scene.cluster.token_for(BENCH, "reader", seconds=3_600, audience="openscale-byok")
 

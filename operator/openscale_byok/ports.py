@@ -219,6 +219,14 @@ class Reviews(Protocol):
         """
         ...
 
+    def signer(self, token: str) -> str:
+        """Whose token this is by its signature alone, as keys at hand show; nothing where they do not.
+
+        It decides who waits behind whom, and nothing else: a token that was signed may be withdrawn since. Nobody is
+        asked, and nothing waited for.
+        """
+        ...
+
     async def allowed(self, caller: Caller, access: Access) -> bool:
         """Whether the API server's authorizer lets them. `Unavailable` where it cannot be reached."""
         ...

@@ -47,6 +47,7 @@ GATEWAY: set[Right] = {
     (CLUSTER, GROUP, "datamarts/status", "patch", ""),
     (CLUSTER, "authentication.k8s.io", "tokenreviews", "create", ""),
     (CLUSTER, "authorization.k8s.io", "subjectaccessreviews", "create", ""),
+    (CLUSTER, "", "/openid/v1/jwks", "get", ""),
     (OWN, "", "secrets", "get", "openscale-byok-global-key"),
 }
 AUTHORITY: set[Right] = {
@@ -86,8 +87,8 @@ def granted(values: dict[str, Any], account: str) -> set[Right]:
             held |= {
                 (namespace or CLUSTER, group, resource, verb, name)
                 for rule in rules[key]
-                for group in rule["apiGroups"]
-                for resource in rule["resources"]
+                for group in rule.get("apiGroups", [""])
+                for resource in (*rule.get("resources", ()), *rule.get("nonResourceURLs", ()))
                 for verb in rule["verbs"]
                 for name in rule.get("resourceNames", [""])
             }
@@ -271,7 +272,7 @@ def test_no_wildcard_and_no_list_of_secrets(values):
     """No rule says `*`, and none lists or watches Secrets, however wide the grant."""
     for one in chart.rights(values):
         for rule in one.get("rules", []):
-            assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
-            if "secrets" in rule["resources"]:
+            assert "*" not in [one for named in rule.values() for one in named]
+            if "secrets" in rule.get("resources", ()):
                 assert not {"list", "watch", "update", "deletecollection"} & set(rule["verbs"])
                 assert "patch" not in rule["verbs"] or rule["resourceNames"] == ["openscale-byok-gateway-ca"]

@@ -5,13 +5,18 @@ import http.client
 import json
 import socket
 import ssl
+import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
 import pytest
 
-from openscale_byok.engine.rights import NO_OBJECT
+from local_cluster import audit
+from openscale_byok.core.audit_chain import verify
+from openscale_byok.engine.rights import KNOWN_SECONDS, NO_OBJECT, REFUSED_BURST, REFUSED_PER_SECOND
 from openscale_byok.resources import GROUP
 from stage import manifests
 from stage.gateway_process import Answer, Gateway
@@ -140,6 +145,30 @@ def review(team: Team, spec: Any) -> bool:
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
     found = team.scene.api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
     return bool(found["status"]["allowed"])
+
+
+def test_a_flood_of_made_up_tokens_keeps_nobody_out_and_fills_nothing(team: Team, reader: str) -> None:
+    """From one address, the callers' own: fresh tokens read while it lasts; the API server is asked about few of the
+    others, and the audit has two lines about them, which say how many there were; its chain is whole."""
+    log = team.scene.cluster.audit_log
+    assert log is not None
+    fresh = [team.caller(f"fresh-{number}", READ) for number in range(20)]
+    with team.scene.gateway("flooded", AUDIT_CHAIN="true") as gateway:
+        team.until(lambda: gateway.call("GET", path(team), reader).status == 200, "it serves")
+        since, began = audit.position(log), time.monotonic()
+        with ThreadPoolExecutor(64) as pool:
+            flood = [pool.submit(gateway.call, "GET", path(team), f"made-up-{number}") for number in range(1_000)]
+            read = [gateway.call("GET", path(team), token).status for token in fresh]
+            answers = Counter(done.result().status for done in flood)
+        seconds = time.monotonic() - began
+        asked = [event for event in audit.requests(log, since) if event.target == "tokenreviews"]
+    assert read == [200] * len(fresh)
+    assert set(answers) <= {401, 429}
+    assert len(asked) <= len(fresh) + REFUSED_BURST + REFUSED_PER_SECOND * seconds + seconds / KNOWN_SECONDS + 1
+    written = (team.scene.folder / "flooded.audit").read_bytes().splitlines(keepends=True)
+    refused = [line for line in map(json.loads, written) if line["action"] == "gateway/request"]
+    assert [line.get("count", 1) for line in refused] == [1, answers[401] - 1]
+    assert verify(written).fault is None
 
 
 def tokens(team: Team, reader: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from openscale_byok.adapters import cluster as adapter
 from openscale_byok.adapters import http
 from openscale_byok.adapters.iam_tokens import IamTokens
 from openscale_byok.adapters.reviews import AskedReviews
+from openscale_byok.adapters.service_account_keys import ServiceAccountKeys
 from openscale_byok.core.caller import CREDENTIALS, Access, Caller
 from openscale_byok.engine.rights import KNOWN_SECONDS
 from openscale_byok.errors import Refused, Unavailable
@@ -82,7 +83,11 @@ async def asked_as(crds, namespace, account, folder) -> AsyncIterator[AskedRevie
     await config.load_kube_config(str(path), client_configuration=settings, persist_config=False)
     async with client.ApiClient(configuration=settings) as api, http.open_session() as session:
         iam = IamTokens(session, "https://iam.cloud.ibm.com", SystemClock())
-        yield AskedReviews(adapter.Cluster(api), iam, (AUDIENCE,))
+        cluster = adapter.Cluster(api)
+        keys = ServiceAccountKeys(cluster, (AUDIENCE,), SystemClock())
+        await keys.refresh()
+        yield AskedReviews(cluster, iam, (AUDIENCE,), keys)
+        await keys.close()
 
 
 @pytest.fixture
@@ -123,6 +128,19 @@ async def test_a_token_for_us_and_every_other(crds, namespace, app, reviews):
     await refused(reviews.caller(token(crds, namespace, "app", "iam")))
     for bad in (made[:-8], made[:-8] + "AAAAAAAA", made.rpartition(".")[0] + ".", "garbage", ".", "", "x" * 100_000):
         await refused(reviews.caller(bad))
+
+
+async def test_whose_token_it_is_shows_before_the_api_server_is_asked(crds, namespace, app, reviews):
+    """By the keys that the cluster publishes, to whoever has the chart's rights: a token for us names its subject; one
+    for somebody else, one that was changed, and one that was made up name nobody."""
+    made = token(crds, namespace, "app", AUDIENCE)
+    assert reviews.signer(made) == app
+    head, payload, signature = made.split(".")
+    claims = jwt.decode(made, options={"verify_signature": False}) | {"sub": "system:serviceaccount:kube-system:x"}
+    forged = jwt.encode(claims, "k" * 32, "HS256", {"kid": jwt.get_unverified_header(made)["kid"]})
+    bad = [token(crds, namespace, "app"), token(crds, namespace, "app", "iam"), made[:-8] + "AAAAAAAA", forged]
+    bad += [f"{head}.{forged.split('.')[1]}.{signature}", f"{head}.{payload}.", "garbage", "", "x" * 100_000]
+    assert [reviews.signer(each) for each in bad] == [""] * len(bad)
 
 
 async def test_tokens_that_the_api_server_never_made(crds, namespace, app, reviews):

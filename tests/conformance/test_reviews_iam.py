@@ -55,6 +55,13 @@ class NobodysTokens:
         return {"authenticated": False, "user": {}}
 
 
+class NoKeys:
+    """Of a cluster that publishes none."""
+
+    def signer(self, token: str) -> str:
+        return "" if token else "nobody"
+
+
 def new_key(bits: int = 2048) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
@@ -130,7 +137,7 @@ def tokens(session: aiohttp.ClientSession, emulator: Emulator, clock: Clock) -> 
 
 @pytest.fixture
 def reviews(api_server: NobodysTokens, tokens: IamTokens) -> AskedReviews:
-    return AskedReviews(api_server, tokens, ("openscale-byok",))
+    return AskedReviews(api_server, tokens, ("openscale-byok",), NoKeys())
 
 
 async def refused(call) -> Refused:
@@ -404,3 +411,17 @@ async def test_a_strange_key_beside_a_good_one(signer, reviews):
     signer.serve({"kty": "EC", "kid": "ec", "crv": "P-256"}, {"kid": 7}, jwk(new_key(1024), "small"), jwk(OURS))
     assert await reviews.caller(signer.token())
     await refused(reviews.caller(signer.token(header={"kid": "small"})))
+
+
+async def test_whose_token_it_is_shows_before_anybody_is_asked(reviews, signer, clock):
+    """Once IAM's keys are at hand, a good token names its user by itself; every other one names nobody, and IAM is
+    asked for nothing."""
+    assert reviews.signer(signer.token()) == ""
+    await reviews.caller(signer.token())
+    assert reviews.signer(signer.token()) == "iam:iam-ServiceId-1"
+    signer.emulator.fault("iam.keys", status=500, body="")
+    bad = (
+        signer.token(STRANGERS), signer.token(header={"kid": "another"}), signer.token(exp=signer.now - 60),
+        signer.token(iss="https://iam.example.com/identity"), signer.hs256_with_the_public_key(), "garbage", "",
+    )  # fmt: skip
+    assert [reviews.signer(token) for token in bad] == [""] * len(bad)

@@ -13,6 +13,8 @@ class MemoryReviews:
     def __init__(self) -> None:
         self.tokens: dict[str, Caller] = {}
         self.rules: set[tuple[str, Access]] = set()
+        self.signers: dict[str, str] = {}
+        """By token: whose signature it carries."""
         self.asked: list[str | tuple[Caller, Access]] = []
         self.under_way = 0
         self.most_under_way = 0
@@ -27,6 +29,10 @@ class MemoryReviews:
         if token not in self.tokens:
             raise not_authenticated("nobody holds it")
         return self.tokens[token]
+
+    def signer(self, token: str) -> str:
+        """See `ports.Reviews`."""
+        return self.signers.get(token, "")
 
     async def allowed(self, caller: Caller, access: Access) -> bool:
         """See `ports.Reviews`."""

@@ -42,10 +42,17 @@ class NoIam:
     issuers: frozenset[str] = frozenset()
 
 
+class NoKeys:
+    """Whose signature is on a token is not known here."""
+
+    def signer(self, token: str) -> str:
+        return ""
+
+
 def reviews(status: Any, *audiences: str) -> tuple[AskedReviews, ApiServer]:
     """The adapter on an API server that gives this answer."""
     server = ApiServer(status)
-    return AskedReviews(server, NoIam(), audiences or ("openscale-byok",)), server
+    return AskedReviews(server, NoIam(), audiences or ("openscale-byok",), NoKeys()), server
 
 
 async def test_a_good_token():

@@ -19,6 +19,8 @@ from openscale_byok.engine.rights import (
     DENIED_SECONDS,
     KNOWN_SECONDS,
     NO_OBJECT,
+    REFUSED_BURST,
+    REFUSED_PER_SECOND,
     REFUSED_SECONDS,
     Rights,
 )
@@ -276,7 +278,7 @@ async def test_what_is_known_is_answered_without_waiting(rights):
 async def test_strangers_ask_a_bounded_number_of_questions(rights, reviews):
     """Random tokens: so many under way, so many who wait, and the rest is sent away with a time to come back."""
     reviews.gate.clear()
-    calls = [asyncio.create_task(rights.caller(f"made-up-{n}")) for n in range(1_000)]
+    calls = [asyncio.create_task(rights.caller(f"made-up-{n}", f"network {n}")) for n in range(1_000)]
     await settle()
     assert reviews.under_way == AT_ONCE
     sent_away = [call for call in calls if call.done()]
@@ -312,6 +314,119 @@ async def test_strangers_hold_up_nobody_who_was_here_before(rights, reviews, clo
     await asyncio.gather(*calls, return_exceptions=True)
 
 
+async def test_one_address_keeps_nobody_out(rights, reviews):
+    """450 made-up tokens at once from one address, and again as many: a new caller elsewhere is asked about next, and
+    whoever is sent away is of the flood."""
+    reviews.gate.clear()
+    flood = [asyncio.create_task(rights.caller(f"made-up-{n}", "flood")) for n in range(450)]
+    await settle()
+    mine = asyncio.create_task(rights.caller("alice", "mine"))
+    flood += [asyncio.create_task(rights.caller(f"more-{n}", "flood")) for n in range(450)]
+    await settle()
+    reviews.gate.set()
+    assert await mine == ALICE
+    assert reviews.asked.index("alice") <= AT_ONCE + 1
+    await asyncio.gather(*flood, return_exceptions=True)
+
+
+async def test_an_address_that_is_refused_is_slowed_down_before_anybody_is_asked(rights, reviews, clock):
+    """So many made-up tokens are asked about, then so many a second; the rest hears when to come back. A good token is
+    not counted, however many there are."""
+    reviews.tokens |= {f"good-{n}": Caller(f"u{n}", "kubernetes") for n in range(200)}
+    for n in range(200):
+        await rights.caller(f"good-{n}", "there")
+    reviews.asked.clear()
+    for n in range(REFUSED_BURST):
+        await refused(rights.caller(f"made-up-{n}", "there"))
+    for n in range(500):
+        error = await unavailable(rights.caller(f"another-{n}", "there"))
+        assert error.reason is Reason.TOO_MANY_REQUESTS
+        assert error.retry_after is not None
+        assert 0 < error.retry_after <= 1 / REFUSED_PER_SECOND
+    assert len(reviews.asked) == REFUSED_BURST
+    clock.seconds += 1.0
+    for n in range(500):
+        with pytest.raises((Refused, Unavailable)):
+            await rights.caller(f"later-{n}", "there")
+    assert len(reviews.asked) == REFUSED_BURST + REFUSED_PER_SECOND
+    await refused(rights.caller("made-up", "elsewhere"))
+
+
+async def test_who_shares_an_address_with_strangers_does_not_share_their_fate(rights, reviews, clock):
+    """While an address is slowed down and strangers fill their queue: a renewed token whose signer is known is asked
+    about at once, and so is one that was good a moment ago."""
+    await rights.caller("alice", "shared")
+    clock.seconds = KNOWN_SECONDS
+    for n in range(REFUSED_BURST):
+        await refused(rights.caller(f"made-up-{n}", "shared"))
+    reviews.gate.clear()
+    flood = [asyncio.create_task(rights.caller(f"x-{n}", f"network {n}")) for n in range(AT_ONCE + MOST_WAITING)]
+    await settle()
+    reviews.tokens["renewed"], reviews.signers["renewed"] = ALICE, "alice"
+    reviews.asked.clear()
+    mine = [asyncio.create_task(rights.caller(token, "shared")) for token in ("renewed", "alice")]
+    await settle()
+    assert reviews.asked == ["renewed", "alice"]
+    reviews.gate.set()
+    assert await asyncio.gather(*mine) == [ALICE, ALICE]
+    await asyncio.gather(*flood, return_exceptions=True)
+
+
+async def test_a_signed_token_that_is_no_good_slows_down_its_signer_there_and_nobody_else(rights, reviews):
+    """Variants of a token that was withdrawn are as many questions as made-up ones; other signers, and the same one at
+    another address, are asked about."""
+    reviews.signers |= {f"old-{n}": "bob" for n in range(500)} | {"alice": "alice"}
+    for n in range(500):
+        with pytest.raises((Refused, Unavailable)):
+            await rights.caller(f"old-{n}", "shared")
+    assert len(reviews.asked) == REFUSED_BURST
+    assert await rights.caller("alice", "shared") == ALICE
+    reviews.tokens["new"], reviews.signers["new"] = Caller("bob", "kubernetes"), "bob"
+    assert (await rights.caller("new", "bobs own")).user == "bob"
+
+
+async def test_without_an_answer_nothing_counts_against_an_address(rights, reviews):
+    """An API server that is away refuses nobody: when it is back, everybody is asked about."""
+    reviews.away = True
+    for n in range(10 * REFUSED_BURST):
+        await unavailable(rights.caller(f"t-{n}", "there"))
+    reviews.away = False
+    assert await rights.caller("alice", "there") == ALICE
+
+
+async def test_who_asks_for_much_keeps_nobody_from_asking(rights, reviews):
+    """One caller who asks for a thousand names at once: another's question is next, and is not sent away."""
+    reviews.gate.clear()
+    greedy = Caller("greedy", "kubernetes")
+    asked = [Access("delete", "datamarts", "team", f"{n}") for n in range(1_000)]
+    many = [asyncio.create_task(rights.allowed(greedy, access)) for access in asked]
+    await settle()
+    one = asyncio.create_task(rights.allowed(ALICE, Access("delete", "datamarts", "team", "scores")))
+    await settle()
+    reviews.gate.set()
+    assert await one is False
+    users = [about[0].user for about in reviews.asked]
+    assert users.index(ALICE.user) <= AT_ONCE + 1
+    await asyncio.gather(*many, return_exceptions=True)
+
+
+async def test_who_reads_by_name_does_not_wait_behind_newcomers(rights, reviews, clock):
+    """The question about all, which comes first, does not make a stranger of somebody who was let in a moment ago."""
+    assert await rights.allowed(ALICE, READ)
+    clock.seconds = DENIED_SECONDS
+    reviews.gate.clear()
+    crowd = [Caller(f"u{n}", "kubernetes") for n in range(AT_ONCE + MOST_WAITING)]
+    calls = [asyncio.create_task(rights.allowed(caller, READ)) for caller in crowd]
+    await settle()
+    reviews.asked.clear()
+    mine = asyncio.create_task(rights.allowed(ALICE, READ))
+    await settle()
+    assert reviews.asked == [(ALICE, ALL)]
+    reviews.gate.set()
+    assert await mine
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
 # How much ----------------------------------------------------------------------------------------------
 
 
@@ -321,7 +436,7 @@ async def test_strangers_push_out_nobody(reviews, clock):
     await rights.caller("alice")
     await rights.allowed(ALICE, READ)
     for n in range(500):
-        await refused(rights.caller(f"made-up-{n}"))
+        await refused(rights.caller(f"made-up-{n}", f"network {n}"))
         await rights.allowed(ALICE, Access("get", CREDENTIALS, "team", f"{n}"))
     reviews.asked.clear()
     assert await rights.caller("alice") == ALICE
@@ -330,6 +445,7 @@ async def test_strangers_push_out_nobody(reviews, clock):
     for kept in (rights._callers, rights._accesses):
         assert len(kept._yes) + len(kept._no) <= 100
         assert not kept._flights
+    assert len(rights._refused._full) <= 50
 
 
 async def test_the_least_recently_used_makes_room(reviews, clock):
@@ -405,7 +521,8 @@ def test_the_page_says_how_long_a_right_lives_on():
     assert rows["a signing key of IAM"].startswith(kept)
     assert DENIED_SECONDS == REFUSED_SECONDS
     assert f"seen after {DENIED_SECONDS:.0f} seconds at most" in page
-    assert f"at most {AT_ONCE} of their questions are under way\nat once, {MOST_WAITING} wait" in page
+    assert f"At most {AT_ONCE}\n  of their questions are under way at once, {MOST_WAITING} wait" in page
+    assert f"After {REFUSED_BURST} refused tokens of one address, {REFUSED_PER_SECOND:.0f} a second" in page
 
 
 @pytest.mark.parametrize("access", [Access("get", "datamarts", "team", "a" * 254), Access("get", "x", "n" * 254, "a")])

@@ -24,7 +24,7 @@ class Here:
         self.full = False
         self.left = 1_000
 
-    async def caller(self, token: str) -> Caller:
+    async def caller(self, token: str, network: str = "") -> Caller:
         if token != "good":
             raise not_authenticated("nobody holds it")
         return Caller("alice", "kubernetes")

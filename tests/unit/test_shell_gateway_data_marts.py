@@ -52,7 +52,7 @@ class Here:
     def holders(self, id_: str) -> list[OpenScaleInstance]:
         return [self.held] if id_ == GUID else []
 
-    async def caller(self, token: str) -> Caller:
+    async def caller(self, token: str, network: str = "") -> Caller:
         return Caller(token, "kubernetes")
 
     async def allowed(self, caller: Caller, access: Access) -> bool:

@@ -29,7 +29,7 @@ class Rights:
         self.may: May = lambda _: False
         self.asked: list[Access] = []
 
-    async def caller(self, token: str) -> Caller:
+    async def caller(self, token: str, network: str = "") -> Caller:
         if token != "good":
             raise Refused(Reason.NOT_AUTHENTICATED, "no")
         return Caller("iam:iam-1", "iam")

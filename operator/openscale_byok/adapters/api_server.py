@@ -89,7 +89,7 @@ class ApiServer:
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes, float | None]:
         headers = {
-            "Accept": "application/json",
+            "Accept": "application/json, application/jwk-set+json",  # the second: for its public keys alone
             "User-Agent": FIELD_MANAGER,
             "Content-Type": _MERGE_PATCH if method == "PATCH" else "application/json",
         }

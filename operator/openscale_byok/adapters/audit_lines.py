@@ -191,6 +191,8 @@ def _fields(event: AuditEvent, now: str, event_id: str) -> dict[str, Any]:
     for name, value in (*keys, ("correlationId", event.trace), ("transactionId", event.transaction)):
         if value:
             found[name] = _bounded(value)
+    if event.count != 1:
+        found["count"] = event.count
     return found
 
 

@@ -44,9 +44,8 @@ class IamKeys:
             Refused: `NotAuthenticated`: IAM has no such key.
             Unavailable: IAM cannot be reached, and no key of this name is at hand that is young enough.
         """
-        age = self._clock.monotonic() - self._learned
-        known = self._keys.get(name) if age < KEPT_SECONDS else None
-        if known is not None and age < FRESH_SECONDS:
+        known = self.at_hand(name)
+        if known is not None and self._age() < FRESH_SECONDS:
             return known
         try:
             await self._refresh()
@@ -57,6 +56,13 @@ class IamKeys:
         if name not in self._keys:
             raise not_authenticated("iam: no such signing key")
         return self._keys[name]
+
+    def at_hand(self, name: str) -> RSAPublicKey | None:
+        """The key of this name, where it is known and young enough; IAM is not asked."""
+        return self._keys.get(name) if self._age() < KEPT_SECONDS else None
+
+    def _age(self) -> float:
+        return self._clock.monotonic() - self._learned
 
     async def _refresh(self) -> None:
         """Ask IAM, once for however many wait; unless that was done a moment ago: then its last answer holds."""

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from openscale_byok.adapters.iam_keys import IamKeys
 from openscale_byok.core.caller import Caller, not_authenticated
+from openscale_byok.errors import Refused
 from openscale_byok.ports import Clock
 
 LEEWAY_SECONDS = 10.0
@@ -55,7 +57,17 @@ class IamTokens:
             Refused: `NotAuthenticated`.
             Unavailable: IAM's keys are not at hand, and it cannot be reached.
         """
-        key = await self._keys.key(_key_name(token))
+        return self._verified(token, await self._keys.key(_key_name(token)))
+
+    def signer(self, token: str) -> str:
+        """The user that a token speaks for, as far as a key at hand shows; else nothing."""
+        try:
+            key = self._keys.at_hand(_key_name(token))
+            return self._verified(token, key).user if key is not None else ""
+        except Refused:
+            return ""
+
+    def _verified(self, token: str, key: RSAPublicKey) -> Caller:
         try:
             claims = jwt.decode(token, key, algorithms=["RS256"], options=_OPTIONS)
         except BAD_TOKEN as error:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import jwt
 
 from openscale_byok.adapters.iam_tokens import BAD_TOKEN, IamTokens, seconds
+from openscale_byok.adapters.service_account_keys import ServiceAccountKeys
 from openscale_byok.core.caller import Access, Caller, not_authenticated
 from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.reasons import Reason
@@ -29,20 +30,30 @@ class ApiServer(Protocol):
 class AskedReviews:
     """See `ports.Reviews`."""
 
-    def __init__(self, cluster: ApiServer, iam: IamTokens, audiences: Sequence[str]) -> None:
+    def __init__(self, cluster: ApiServer, iam: IamTokens, audiences: Sequence[str], keys: ServiceAccountKeys) -> None:
         self._cluster = cluster
         self._iam = iam
         self._audiences = tuple(audiences)
+        self._keys = keys
 
     async def caller(self, token: str) -> Caller:
         """See `ports.Reviews`. The issuer that a token names decides who is asked about it, and nothing else."""
         if not _TOKEN.fullmatch(token):
             raise not_authenticated("not a bearer token")
         claims = _unverified(token)
-        issuer = claims.get("iss")
-        if isinstance(issuer, str) and issuer in self._iam.issuers:
+        if self._is_iams(claims):
             return await self._iam.caller(token)
         return await self._kubernetes(token, claims.get("exp"))
+
+    def signer(self, token: str) -> str:
+        """See `ports.Reviews`."""
+        if not _TOKEN.fullmatch(token):
+            return ""
+        return self._iam.signer(token) if self._is_iams(_unverified(token)) else self._keys.signer(token)
+
+    def _is_iams(self, claims: Mapping[str, Any]) -> bool:
+        issuer = claims.get("iss")
+        return isinstance(issuer, str) and issuer in self._iam.issuers
 
     async def _kubernetes(self, token: str, expires: object) -> Caller:
         """Whom the API server says.

@@ -1,7 +1,8 @@
 """Answers kept for seconds: yes and no apart, each bounded in number; one question at a time for each.
 
 What strangers ask costs little and pushes nobody out: their noes fill a store of their own, and so many of their
-questions are under way at once, no more. Who was told yes a moment ago asks in a lane of their own.
+questions are under way at once, no more; in turns that are shared fairly. Who was told yes a moment ago, and who is
+vouched for, asks in a lane of their own.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from openscale_byok.engine.fair_queue import FairQueue
 from openscale_byok.errors import Unavailable
 from openscale_byok.ports import Clock
 from openscale_byok.reasons import Reason
@@ -38,21 +40,6 @@ class Answer(Generic[V]):
     """For how long it may be used, counted from when it was asked for."""
 
 
-class _Lane:
-    """So many at once, and so many who wait."""
-
-    def __init__(self) -> None:
-        self.turns = asyncio.Semaphore(AT_ONCE)
-        self.inside = 0
-
-    def enter(self) -> None:
-        """Raises `Unavailable` where too many wait already."""
-        if self.inside >= AT_ONCE + MOST_WAITING:
-            text = "too many callers that are new here ask at once; try again in a second"
-            raise Unavailable(Reason.TOO_MANY_REQUESTS, text, retry_after=1.0)
-        self.inside += 1
-
-
 class Answers(Generic[K, V]):
     """Answers by what was asked."""
 
@@ -62,7 +49,7 @@ class Answers(Generic[K, V]):
         self._yes: dict[K, tuple[V, float]] = {}
         self._no: dict[K, tuple[V, float]] = {}
         self._flights: dict[K, asyncio.Task[V]] = {}
-        self._proven, self._new = _Lane(), _Lane()
+        self._proven, self._new = (FairQueue(AT_ONCE, MOST_WAITING) for _ in range(2))
 
     def known(self, about: K) -> V | None:
         """The answer at hand, while it may be used."""
@@ -73,19 +60,29 @@ class Answers(Generic[K, V]):
                 return found[0]
         return None
 
-    async def ask(self, about: K, question: Callable[[], Awaitable[Answer[V]]]) -> V:
+    def proven(self, about: K) -> bool:
+        """Whether the last answer was a yes, be it over: a reason to let somebody pass those who are unknown."""
+        return about in self._yes
+
+    async def ask(
+        self, about: K, question: Callable[[], Awaitable[Answer[V]]], flow: Hashable, *, vouched: bool = False
+    ) -> V:
         """Ask, once for however many wait, and keep the answer.
+
+        Args:
+            about: what is asked.
+            question: asks it.
+            flow: who is served in turn with others: one who has many questions is served no more often.
+            vouched: whether it need not wait behind those who are unknown.
 
         Raises:
             Unavailable: no answer in time, or too many ask; what is no answer is never kept.
         """
         flight = self._flights.get(about)
         if flight is None:
-            # A yes that is over is still a reason to let somebody pass those who are unknown.
-            lane = self._proven if about in self._yes else self._new
-            lane.enter()
-            flight = self._flights[about] = asyncio.create_task(self._answer(about, lane, question))
-            flight.add_done_callback(lambda done: self._landed(about, lane, done))
+            lane = self._proven if vouched or self.proven(about) else self._new
+            flight = self._flights[about] = asyncio.create_task(self._answer(about, lane, flow, question))
+            flight.add_done_callback(lambda done: self._landed(about, done))
         return await asyncio.shield(flight)
 
     async def close(self) -> None:
@@ -95,15 +92,16 @@ class Answers(Generic[K, V]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _landed(self, about: K, lane: _Lane, flight: asyncio.Task[V]) -> None:
-        lane.inside -= 1
+    def _landed(self, about: K, flight: asyncio.Task[V]) -> None:
         del self._flights[about]
         if not flight.cancelled():
             flight.exception()  # whoever asked may have gone
 
-    async def _answer(self, about: K, lane: _Lane, question: Callable[[], Awaitable[Answer[V]]]) -> V:
+    async def _answer(
+        self, about: K, lane: FairQueue, flow: Hashable, question: Callable[[], Awaitable[Answer[V]]]
+    ) -> V:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS), lane.turns:
+            async with asyncio.timeout(ANSWER_SECONDS), lane.turn(flow):
                 asked = self._clock.monotonic()
                 answer = await question()
         except TimeoutError:

@@ -7,6 +7,7 @@ from openscale_byok.reasons import Reason
 MOST = 10_000
 """Callers that are kept count of, at some 100 bytes each. The one that is forgotten for another asked longest ago."""
 
+TOO_MANY = "more requests than this gateway takes from one caller; ask less often"
 ROUNDING = 1e-6
 """Seconds. A clock's fractions add up inexactly: nobody is refused for that."""
 
@@ -17,26 +18,37 @@ class Pace:
     Whoever asks faster than they may is refused as many as are too many; a refusal itself costs nothing of the bucket.
     """
 
-    def __init__(self, per_second: float, burst: int, clock: Clock, most: int = MOST) -> None:
-        """Let each caller ask `per_second` times a second on average, and `burst` times at once."""
+    def __init__(self, per_second: float, burst: int, clock: Clock, most: int = MOST, text: str = TOO_MANY) -> None:
+        """Let each caller ask `per_second` times a second on average, `burst` times at once; *text* is for others."""
+        self._text = text
         self._each = 1.0 / per_second
         self._room = burst * self._each
         self._clock = clock
         self._most = most
         self._full: dict[str, float] = {}
 
-    def take(self, who: str) -> None:
+    def take(self, who: str, cost: float = 1.0) -> None:
         """Count one request of a caller.
+
+        Args:
+            who: the caller.
+            cost: as so many requests. What is more than there is left is owed: a request that costs more than a whole
+                burst is let through too, and the next one waits the longer.
 
         Raises:
             Unavailable: `TooManyRequests`, and after how many seconds the next one is let through.
         """
         now = self._clock.monotonic()
-        full = max(self._full.pop(who, now), now) + self._each  # back in at the end: the most recent one now
+        before = max(self._full.pop(who, now), now)  # back in at the end: the most recent one now
+        full = before + self._each
         if full - now > self._room + ROUNDING:
-            self._full[who] = full - self._each
-            text = "more requests than this gateway takes from one caller; ask less often"
-            raise Unavailable(Reason.TOO_MANY_REQUESTS, text, retry_after=full - now - self._room)
-        self._full[who] = full
+            self._full[who] = before
+            raise Unavailable(Reason.TOO_MANY_REQUESTS, self._text, retry_after=full - now - self._room)
+        self._full[who] = before + self._each * cost
         if len(self._full) > self._most:
             del self._full[next(iter(self._full))]
+
+    def give_back(self, who: str) -> None:
+        """Count one request of a caller no more: it turned out to be none of those that are counted."""
+        if who in self._full:
+            self._full[who] -= self._each

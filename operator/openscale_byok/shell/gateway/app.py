@@ -9,6 +9,7 @@ from openscale_byok.adapters.certificate_files import FileCertificate
 from openscale_byok.adapters.cluster import Cluster
 from openscale_byok.adapters.iam_tokens import IamTokens
 from openscale_byok.adapters.reviews import AskedReviews
+from openscale_byok.adapters.service_account_keys import ServiceAccountKeys
 from openscale_byok.adapters.serving_certificate import OwnCertificate, ServingCertificate
 from openscale_byok.engine.answers import AT_ONCE
 from openscale_byok.engine.context import log
@@ -16,6 +17,7 @@ from openscale_byok.engine.giving import Giving
 from openscale_byok.engine.pace import Pace
 from openscale_byok.engine.reader import Reader
 from openscale_byok.engine.rights import Rights
+from openscale_byok.engine.summarised_audit import SummarisedAudit
 from openscale_byok.errors import ByokError
 from openscale_byok.ports import Clock
 from openscale_byok.shell import handlers
@@ -46,19 +48,23 @@ async def run(settings: GatewaySettings) -> None:
         reader = Reader(ground.context)
         for instance in ground.instances:
             reader.world.know(instance)
-        audit = ground.context.audit
+        audit = SummarisedAudit(ground.context.audit, clock)
+        keys = ServiceAccountKeys(ground.cluster, settings.gateway_audiences, clock)
+        await keys.refresh()
         iam = IamTokens(ground.session, settings.iam_url, clock)
-        rights = Rights(AskedReviews(ground.cluster, iam, settings.gateway_audiences), clock)
-        pace = Pace(settings.gateway_requests_per_second, settings.gateway_burst, clock)
-        api = application(metrics, guard(rights, pace, audit, OPEN))
+        rights = Rights(AskedReviews(ground.cluster, iam, settings.gateway_audiences, keys), clock)
+        pace, strangers = (Pace(settings.gateway_requests_per_second, settings.gateway_burst, clock) for _ in range(2))
+        api = application(metrics, guard(rights, pace, audit, OPEN, strangers=strangers))
         giving = Giving(ground.context, reader, ground.cluster)
         api[PARTS] = Parts(reader, giving, ground.cluster, ground.cluster, rights, audit)
         api.add_routes(every_route())
         certificate = await _certificate(settings, ground.cluster, clock)
         try:
-            await _together(reader, api, certificate, settings, ground.cluster)
+            async with audit.running():
+                await _together(reader, api, certificate, settings, ground.cluster)
         finally:
             await rights.close()
+            await keys.close()
 
 
 async def _certificate(settings: GatewaySettings, cluster: Cluster, clock: Clock) -> ServingCertificate:

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from openscale_byok.core.audit import Action, AuditEvent
 from openscale_byok.core.caller import Access, Caller
+from openscale_byok.core.network import network_of
 from openscale_byok.engine.context import log
 from openscale_byok.errors import ByokError, Refused, Unavailable
 from openscale_byok.ports import Audit
@@ -26,8 +27,8 @@ NOBODY = Caller(user="", by="kubernetes")
 class Rights(Protocol):
     """Who somebody is and what they may do, remembered for seconds."""
 
-    async def caller(self, token: str) -> Caller:
-        """See `ports.Reviews.caller`."""
+    async def caller(self, token: str, network: str = "") -> Caller:
+        """See `engine.rights.Rights`."""
         ...
 
     async def allowed(self, caller: Caller, access: Access) -> bool:
@@ -117,7 +118,14 @@ async def expect(rights: Rights, caller: Caller, *accesses: Access) -> None:
             raise not_allowed()
 
 
-def guard(rights: Rights, pace: Pace, audit: Audit, open_paths: frozenset[str] = frozenset()) -> Middleware:
+def guard(
+    rights: Rights,
+    pace: Pace,
+    audit: Audit,
+    open_paths: frozenset[str] = frozenset(),
+    *,
+    strangers: Pace | None = None,
+) -> Middleware:
     """The middleware around every route.
 
     Args:
@@ -125,14 +133,16 @@ def guard(rights: Rights, pace: Pace, audit: Audit, open_paths: frozenset[str] =
         pace: asked whether they call too often.
         audit: where lines go.
         open_paths: routes that anybody may see.
+        strangers: asked whether a network is refused too often; apart from callers, as anybody can have many.
     """
+    of_strangers = pace if strangers is None else strangers
 
     async def who(request: web.Request) -> Caller:
+        network = network_of(request.remote or "")
         try:
-            return await rights.caller(_token(request))
+            return await rights.caller(_token(request), network)
         except Refused:
-            # Nobody fills the audit by asking without a token: each address has its pace at being refused.
-            pace.take(f"refused {request.remote}")
+            of_strangers.take(network)
             raise
 
     async def known(request: web.Request, asked: Asked, handler: Handler) -> web.StreamResponse:
