@@ -18,6 +18,7 @@ EVERYTHING: dict[str, Any] = {
         "allowedEndpoints": ["https://kp.example.com"],
         "allowedRootKeys": {"team-a": ["crn:v1:<&>"], "*": []},
         "allowedInstances": {"0a1b2c3d-0000-4000-8000-000000000001": "team-a", "*": "*"},
+        "minimumRetentionDays": 7,
         "keyPollSeconds": 0.5,
         "sourceRefreshSeconds": 86400,
         "writesInFlight": 256,

@@ -82,6 +82,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"allowedRootKeys": {"*": [""]}}}, "/settings/allowedRootKeys"),
     ({"settings": {"allowedInstances": {"prod": "team-a"}}}, "'prod' not allowed"),
     ({"settings": {"allowedInstances": {"*": "Team A"}}}, "/settings/allowedInstances"),
+    ({"settings": {"minimumRetentionDays": 0.5}}, "/settings/minimumRetentionDays"),
     ({"settings": {"keyPollSeconds": 0}}, "/settings/keyPollSeconds"),
     ({"settings": {"writesInFlight": 1.5}}, "/settings/writesInFlight"),
     ({"settings": {"logLevel": "INFO"}}, "/settings/logLevel"),

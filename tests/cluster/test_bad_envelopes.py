@@ -257,6 +257,7 @@ def test_two_instances_that_claim_one_id(team: Team) -> None:
     assert "first" in found["message"]
     team.until_reason("DataMart", "two", "Conflict")
     assert team.condition("OpenScaleInstance", "first")["status"] == "True"
+    team.until_settled()
     team.nothing_written()
     team.delete("DataMart", "one")
     team.delete("OpenScaleInstance", "first")

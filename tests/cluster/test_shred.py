@@ -3,7 +3,10 @@
 import json
 from datetime import datetime, timedelta
 
+import pytest
+
 from openscale_byok.resources import KINDS
+from stage.api import ApiError
 from stage.team import Team
 
 JWE = "eyJ"
@@ -61,7 +64,7 @@ def test_everything_is_destroyed_and_told(team: Team) -> None:
 
 
 def test_the_retention_says_until_when_and_can_be_left(team: Team) -> None:
-    """Everything still opens, binding and instance name the date; `Block` keeps it; `Shred` again, at once, ends it."""
+    """Everything still opens, binding and instance name the date; `Block` keeps it, and `Shred` again the same date."""
     key, _ = shredded(team, policy="Shred", retentionDays=3)
     found = team.until_reason("OpenScaleInstance", "prod", "Shredding")
     deleted = team.get("OpenScaleInstance", "prod")["metadata"]["deletionTimestamp"]
@@ -77,9 +80,33 @@ def test_the_retention_says_until_when_and_can_be_left(team: Team) -> None:
     team.until_reason("OpenScaleInstance", "prod", "DataMartsRemain")
     team.prove(key)
     team.patch("OpenScaleInstance", "prod", {"spec": {"deletion": {"policy": "Shred", "retentionDays": 0}}})
-    team.until_gone("OpenScaleInstance", "prod")
-    team.until_gone("RootKeyBinding", "a")
-    assert JWE not in stored(team)
+    again = team.until_reason("OpenScaleInstance", "prod", "Shredding")
+    assert f"on {until:%Y-%m-%dT%H:%M:%SZ} 2 sealed passwords" in again["message"]
+    team.until_settled()
+    team.prove(key)
+
+
+def test_who_lowers_the_retention_afterwards_skips_nothing(team: Team) -> None:
+    """The time is in the status from the first look on: the API server lets nobody move it earlier, nor take it off."""
+    key, _ = shredded(team, policy="Shred", retentionDays=3)
+    team.until_reason("OpenScaleInstance", "prod", "Shredding")
+    fixed = team.get("OpenScaleInstance", "prod")["status"]["deletion"]
+    team.patch("OpenScaleInstance", "prod", {"spec": {"deletion": {"policy": "Shred", "retentionDays": 0}}})
+    found = team.until_reason("OpenScaleInstance", "prod", "Shredding")
+    assert f"on {fixed['shredTime']} 2 sealed passwords" in found["message"]
+    team.until_settled()
+    team.prove(key)
+    earlier = {"policy": "Shred", "shredTime": "2026-01-01T00:00:00Z"}
+    for forged in (earlier, {"policy": "Shred", "shredTime": None}, None):
+        with pytest.raises(ApiError, match="may be moved later, but not earlier"):
+            team.patch("OpenScaleInstance", "prod", {"status": {"deletion": forged}}, status=True)
+    assert team.get("OpenScaleInstance", "prod")["status"]["deletion"] == fixed
+    team.patch("OpenScaleInstance", "prod", {"spec": {"deletion": {"policy": "Shred", "retentionDays": 4}}})
+    later = datetime.fromisoformat(fixed["shredTime"]) + timedelta(days=1)
+    team.until(
+        lambda: f"{later:%Y-%m-%dT%H:%M:%SZ}" in team.condition("OpenScaleInstance", "prod").get("message", ""),
+        "it is later",
+    )
 
 
 def test_suspend_holds_it_back(team: Team) -> None:

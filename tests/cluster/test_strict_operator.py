@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -23,6 +24,7 @@ def strict(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     allowed = {GRANTED: ["crn:v1:bluemix:public:kms:us-south:a/ffffffffffffffffffffffffffffffff"], "*": ["crn"]}
     settings = {"KEY_POLL_SECONDS": "0.25", "ALLOWED_ROOT_KEYS": json.dumps(allowed)}
     settings["ALLOWED_INSTANCES"] = json.dumps({GIVEN: GRANTED, "*": "*"})
+    settings["MINIMUM_RETENTION_DAYS"] = "7"
     folder = tmp_path_factory.mktemp("s")
     nothing = {"secretAccess": {"clusterWide": False}}
     with raise_scene(folder=folder, postgres=False, settings=settings, values=nothing) as raised:
@@ -91,3 +93,18 @@ def test_an_id_that_the_owner_gave_to_another_namespace(strict: Scene, vault: Va
         assert gateway.call("GET", path, squatter).status == 403
     stranger.search()
     assert GRANTED not in str(strict.api.list("Event", OTHER))
+
+
+def test_a_retention_that_the_owner_finds_too_short(strict: Scene, vault: Vault) -> None:
+    """Whoever asks for `Shred` at once waits for as long as the operator's owner says."""
+    team = Team(strict, vault, GRANTED)
+    team.instance("hasty", deletion={"policy": "Shred", "retentionDays": 0})
+    team.marts("kept", instance="hasty")
+    team.until_ready("kept")
+    team.delete("OpenScaleInstance", "hasty")
+    found = team.until_reason("OpenScaleInstance", "hasty", "Shredding")
+    deleted = team.get("OpenScaleInstance", "hasty")["metadata"]["deletionTimestamp"]
+    until = datetime.fromisoformat(deleted) + timedelta(days=7)
+    assert f"on {until:%Y-%m-%dT%H:%M:%SZ} 1 sealed passwords" in found["message"]
+    team.delete("DataMart", "kept")  # and nothing is left that a retention would keep
+    team.until_gone("OpenScaleInstance", "hasty")

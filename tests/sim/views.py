@@ -53,14 +53,20 @@ def entry(key: DataKey, root_key: str = GLOBAL, state: str = "Active", version: 
 
 
 def instance(
-    keys: Iterable[Mapping[str, str]] = (), *, deleting: bool = False, ours: bool = True, format_: int = 1, **spec: Any
+    keys: Iterable[Mapping[str, str]] = (),
+    *,
+    deleting: bool = False,
+    ours: bool = True,
+    format_: int = 1,
+    seen_deletion: Mapping[str, str] | None = None,
+    **spec: Any,
 ) -> OpenScaleInstance:
-    """An instance that records these data keys."""
+    """An instance that records these data keys, and what was seen of its deletion."""
     return OpenScaleInstance.of(
         {
             "metadata": _meta("prod", deleting=deleting, ours=ours),
             "spec": {"serviceInstanceId": GUID, **spec},
-            "status": {"properties": {"format": format_, "dataKeys": list(keys)}},
+            "status": {"properties": {"format": format_, "dataKeys": list(keys)}, "deletion": seen_deletion},
         }
     )
 

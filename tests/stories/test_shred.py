@@ -152,6 +152,76 @@ def test_suspend_holds_it(world):
     expect_destroyed(world)
 
 
+def left_alone(world: World, days: float) -> bool:
+    """Whether everything is still there after so many days."""
+    world.wait(days * DAY)
+    return envelopes(world) == list(MARTS) and standing(world) in ("Shredding", "Suspended", "DataMartsRemain")
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["same-operator", "another-operator"])
+def test_a_smaller_number_afterwards_skips_nothing(world, restarted):
+    """Whoever lowers `retentionDays` of an instance that is being deleted changes nothing: it goes when it was said."""
+    operator = sealed(world, policy="Shred", retentionDays=1)
+    deleted(world)
+    world.wait(60.0)
+    if restarted:
+        operator.crash()
+        world.start()
+    world.change_instance(deletion={"policy": "Shred", "retentionDays": 0})
+    assert left_alone(world, 0.9)
+    world.checks.newest.clear()
+    world.wait(0.11 * DAY)
+    expect_destroyed(world)
+
+
+def test_a_larger_number_moves_it_later_and_it_stays_there(world):
+    """Raised to two days and lowered again: two days."""
+    sealed(world, policy="Shred", retentionDays=1)
+    deleted(world)
+    world.wait(60.0)
+    world.change_instance(deletion={"policy": "Shred", "retentionDays": 2})
+    world.wait(60.0)
+    world.change_instance(deletion={"policy": "Shred", "retentionDays": 0})
+    assert left_alone(world, 1.9)
+    world.checks.newest.clear()
+    world.wait(0.11 * DAY)
+    expect_destroyed(world)
+
+
+WAYS_ROUND = {
+    "suspended": ({"suspend": True}, {"suspend": False}),
+    "blocked": ({"deletion": {"policy": "Block"}}, {}),
+    "not said": ({"deletion": None}, {}),
+}
+
+
+@pytest.mark.parametrize(("there", "back"), WAYS_ROUND.values(), ids=WAYS_ROUND)
+def test_no_way_round_takes_the_retention_away(world, there, back):
+    """Suspended, set to Block, or not said at all, and then `Shred` with nothing to wait for: not before its time."""
+    sealed(world, policy="Shred", retentionDays=1)
+    deleted(world)
+    world.wait(60.0)
+    world.change_instance(**there)
+    world.wait(60.0)
+    world.change_instance(deletion={"policy": "Shred", "retentionDays": 0}, **back)
+    assert left_alone(world, 0.9)
+    world.checks.newest.clear()
+    world.wait(0.11 * DAY)
+    expect_destroyed(world)
+
+
+def test_shred_in_place_of_block_waits_for_as_long_as_it_says(world):
+    """However long ago the instance was deleted: a retention that nobody was told of has not begun."""
+    sealed(world, policy="Block")
+    deleted(world)
+    assert left_alone(world, 0.3)
+    world.change_instance(deletion={"policy": "Shred", "retentionDays": 1})
+    assert left_alone(world, 0.9)
+    world.checks.newest.clear()
+    world.wait(0.11 * DAY)
+    expect_destroyed(world)
+
+
 def test_with_no_data_mart_left_it_does_not_wait(world):
     """A retention without anything to open keeps nothing: a namespace being deleted does not hang for a month."""
     sealed(world, policy="Shred")

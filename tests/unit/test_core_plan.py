@@ -56,8 +56,9 @@ BEFORE = END - timedelta(seconds=1)
 
 
 def going(*keys: dict[str, str], **more) -> View:
-    """A view of an instance that was deleted with `Shred` on 2026-11-23."""
-    return view(instance(keys, deleting=True, deletion=SHRED), **more)
+    """A view of an instance that was deleted with `Shred` on 2026-11-23, as its status says."""
+    seen = {"policy": "Shred", "shredTime": END.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return view(instance(keys, deleting=True, deletion=SHRED, seen_deletion=seen), **more)
 
 
 def test_the_order_of_the_chain():

@@ -16,6 +16,7 @@ WRONG = {
     "GLOBAL_ROOT_KEY_SECRET": "", "GLOBAL_ROOT_KEY_ENDPOINT": f"ftp://{CANARY}",
     "IAM_URL": f"ftp://{CANARY}", "KEY_PROTECT_URL": f"//{CANARY}",
     "ALLOWED_INSTANCES": f'{{"{CANARY}": "team-a"}}',
+    "MINIMUM_RETENTION_DAYS": "-1",
     "TRUSTED_PROFILES": CANARY, "KEY_POLL_SECONDS": CANARY, "SOURCE_REFRESH_SECONDS": "0", "WRITES_IN_FLIGHT": "257",
     "INSTANCES_AT_ONCE": "0", "AUDIT_FILE": "", "AUDIT_CHAIN": CANARY, "LOG_LEVEL": CANARY,
 }  # fmt: skip
@@ -28,6 +29,7 @@ RIGHT = {
     "ALLOWED_ENDPOINTS": ('["https://kp.example.com"]', ("https://kp.example.com",)),
     "ALLOWED_ROOT_KEYS": ('{"team-a": ["crn:v1:"]}', {"team-a": ("crn:v1:",)}),
     "ALLOWED_INSTANCES": (f'{{"{GUID}": "team-a", "*": "*"}}', {GUID: "team-a", "*": "*"}),
+    "MINIMUM_RETENTION_DAYS": ("365", 365),
     "TRUSTED_PROFILES": ("true", True), "KEY_POLL_SECONDS": ("0.1", 0.1), "SOURCE_REFRESH_SECONDS": ("86400", 86_400.0),
     "WRITES_IN_FLIGHT": ("256", 256), "INSTANCES_AT_ONCE": ("1", 1),
     "AUDIT_FILE": ("/var/audit", "/var/audit"), "AUDIT_CHAIN": ("true", True), "LOG_LEVEL": ("debug", "debug"),

@@ -11,6 +11,7 @@
   (dict "name" "OPENSCALE_BYOK_ALLOWED_ENDPOINTS" "value" (toJson .Values.settings.allowedEndpoints))
   (dict "name" "OPENSCALE_BYOK_ALLOWED_ROOT_KEYS" "value" (toJson .Values.settings.allowedRootKeys))
   (dict "name" "OPENSCALE_BYOK_ALLOWED_INSTANCES" "value" (toJson .Values.settings.allowedInstances))
+  (dict "name" "OPENSCALE_BYOK_MINIMUM_RETENTION_DAYS" "value" (toString .Values.settings.minimumRetentionDays))
   (dict "name" "OPENSCALE_BYOK_TRUSTED_PROFILES" "value" (toString .Values.trustedProfiles.enabled))
   (dict "name" "OPENSCALE_BYOK_KEY_POLL_SECONDS" "value" (toString .Values.settings.keyPollSeconds))
   (dict "name" "OPENSCALE_BYOK_SOURCE_REFRESH_SECONDS" "value" (toString .Values.settings.sourceRefreshSeconds))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from openscale_byok.core import retention
 from openscale_byok.core.sealable import Sealable, Standing
 from openscale_byok.core.view import View, choose
 from openscale_byok.errors import Missing, Refused, Unavailable
@@ -124,12 +125,11 @@ def shreds(view: View) -> bool:
     Without a data mart the retention keeps nothing that could still be read. What a newer version of us wrote
     is not ours to judge.
     """
-    at = view.instance.shred_time if view.instance is not None else None
-    if view.instance is None or at is None or view.instance.spec.suspend:
+    if view.instance is None or retention.shred_time(view) is None or view.instance.spec.suspend:
         return False
     if view.properties.format > PROPERTIES_FORMAT or any(newer(s) for s in view.sealables):
         return False
-    return not view.sealables or (view.today is not None and at <= view.today)
+    return not view.sealables or retention.over(view)
 
 
 def spent(view: View) -> bool:

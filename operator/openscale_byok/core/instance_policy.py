@@ -14,6 +14,9 @@ class InstancePolicy:
     """The namespace that each service instance id belongs to. `*` for an id: every other one; for a namespace: any.
     Empty: an id belongs to whoever claims it first."""
 
+    minimum_retention_days: int = 0
+    """How long `Shred` waits at least, whatever an instance asks for."""
+
     def admits(self, service_instance_id: str, namespace: str) -> bool:
         """Whether an instance of this namespace may have this id. One that is not named is nobody's."""
         if not self.namespaces:

@@ -61,6 +61,8 @@ class View:
     """Monotonic seconds."""
     today: datetime | None = None
     """The wall clock, for dates that somebody set. Without it no date has come."""
+    minimum_retention_days: int = 0
+    """How long `Shred` waits at least, by the operator's owner."""
     last_report: float = float("-inf")
     """When this instance's status was last written."""
     disputed: Mapping[str, float] = field(default_factory=dict)

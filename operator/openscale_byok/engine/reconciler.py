@@ -5,6 +5,7 @@ import asyncio
 from openscale_byok.core import conditions, steps
 from openscale_byok.core.findings import needs_source
 from openscale_byok.core.plan import SLICE, plan
+from openscale_byok.core.retention import shred_time
 from openscale_byok.core.sealable import Sealable, Standing
 from openscale_byok.core.view import View
 from openscale_byok.engine import key_steps
@@ -212,7 +213,7 @@ class Engine(Following):
         dues = [failure.due for failure in (*scope.closed.values(), *scope.troubles.values())]
         dues += view.disputed.values()
         dues += [view.note(s).source_due for s, st in view.standings if needs_source(view, s, st)]
-        kept_until = view.instance.shred_time if view.instance is not None else None
+        kept_until = shred_time(view)
         if kept_until is not None and view.today is not None and kept_until > view.today:
             dues.append(view.now + (kept_until - view.today).total_seconds())
         elif view.instance is not None and view.instance.metadata.deleting:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from openscale_byok.core.instance_policy import InstancePolicy
 from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
 from openscale_byok.core.view import KeyStanding, View
 from openscale_byok.engine.claims import Claims
@@ -88,6 +89,7 @@ class Scope:
     relist_due: float = 0.0
     claims: Claims = field(default_factory=Claims, repr=False)
     """Kept by whoever has many scopes: told which service instance id this one claims."""
+    policy: InstancePolicy = field(default_factory=InstancePolicy, repr=False)
 
     @property
     def read(self) -> bool:
@@ -330,6 +332,7 @@ class Scope:
             troubles={name: failure.error for name, failure in self.troubles.items() if failure.due > now},
             now=now,
             today=today,
+            minimum_retention_days=self.policy.minimum_retention_days,
             last_report=self.last_report,
             disputed={uid: said.due for uid, said in self.said.items() if said.due > now},
         )

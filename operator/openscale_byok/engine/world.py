@@ -30,7 +30,7 @@ class World:
         """The scope of an instance, made on demand: what refers to it may come before it."""
         found = self.scopes.get(key)
         if found is None:
-            found = self.scopes[key] = Scope(key, claims=self._claims)
+            found = self.scopes[key] = Scope(key, claims=self._claims, policy=self._policy)
             self._places.setdefault(key[0], {})[key] = found
         return found
 

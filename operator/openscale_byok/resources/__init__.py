@@ -41,12 +41,14 @@ from openscale_byok.resources.instance import (
     GLOBAL,
     MAX_RETIRING,
     PROPERTIES_FORMAT,
+    RETENTION_DAYS,
     DataKeyEntry,
     InstanceStatus,
     OpenScaleInstance,
     Properties,
     Protection,
     Secrets,
+    SeenDeletion,
 )
 
 KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ...] = (
@@ -59,8 +61,8 @@ __all__ = [
     "ABANDON_ANNOTATION", "API_VERSION", "CERTIFICATES", "DNS_SUBDOMAIN", "FINALIZER", "GLOBAL", "GROUP",
     "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS", "MANAGED_BY", "MAX_CA_CHARACTERS", "MAX_DESCRIPTION_CHARACTERS",
     "MAX_DISPLAY_NAME_CHARACTERS", "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT",
-    "VERSION", "BindingStatus", "Condition", "Credentials", "DataKeyEntry", "DataMart", "DataMartSpec",
-    "DataMartStatus", "InstanceStatus", "Meta", "OpenScaleInstance", "Properties", "Protection", "Resource", "Role",
-    "RootKeyBinding", "RootKeyCRN", "SealedPassword", "SealedSource", "SecretKeyRef", "Secrets", "Status",
-    "TrustedProfile", "drop_unused",
+    "RETENTION_DAYS", "VERSION", "BindingStatus", "Condition", "Credentials", "DataKeyEntry", "DataMart",
+    "DataMartSpec", "DataMartStatus", "InstanceStatus", "Meta", "OpenScaleInstance", "Properties", "Protection",
+    "Resource", "Role", "RootKeyBinding", "RootKeyCRN", "SealedPassword", "SealedSource", "SecretKeyRef", "Secrets",
+    "SeenDeletion", "Status", "TrustedProfile", "drop_unused",
 ]  # fmt: skip

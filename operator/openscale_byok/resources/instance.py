@@ -1,6 +1,5 @@
 """OpenScaleInstance: what a customer protects, and the properties that say how."""
 
-from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -149,7 +148,7 @@ class Deletion(Model):
         int | None,
         Field(
             description="retentionDays between the deletion and Shred's destruction (default 30; 0: at once). Until "
-            "then policy may be set back to Block.",
+            "then policy may be set back to Block. Once the instance is deleted, a smaller number changes nothing.",
             ge=0,
             le=365,
         ),
@@ -199,6 +198,22 @@ class InstanceSpec(Model):
     ] = False
 
 
+class SeenDeletion(Model):
+    """What was seen of the deletion of an instance, so that its retention cannot be taken back."""
+
+    policy: Annotated[
+        Literal["Block", "Shred"], Field(description="policy of spec.deletion as it was last seen since the deletion.")
+    ]
+    shred_time: Annotated[
+        str | None,
+        Field(
+            description="shredTime is when Shred destroys everything. Once known it may only be moved later.",
+            json_schema_extra={"format": "date-time"},
+            max_length=64,
+        ),
+    ] = None
+
+
 class InstanceStatus(Status):
     """What the operator found and recorded."""
 
@@ -207,6 +222,9 @@ class InstanceStatus(Status):
         Field(description="protection: Customer, Global or None: whose root key is in force."),
     ] = "None"
     secrets: Annotated[Secrets | None, Field(description="secrets counted by how they stand.")] = None
+    deletion: Annotated[
+        SeenDeletion | None, Field(description="deletion: what was seen of the deletion of this instance.")
+    ] = None
     properties: Annotated[
         Properties | None,
         Field(description="properties: the root key in force and the wrapped data keys. Back this up."),
@@ -227,7 +245,15 @@ class OpenScaleInstance(Resource):
                 "an Active data key may turn Retiring, but may not vanish: secrets would be lost",
                 path=".status.properties.dataKeys",
                 reason="FieldValueForbidden",
-            )
+            ),
+            rule(
+                "!has(oldSelf.status) || !has(oldSelf.status.deletion) || !has(oldSelf.status.deletion.shredTime) || "
+                "(has(self.status) && has(self.status.deletion) && has(self.status.deletion.shredTime) && "
+                "self.status.deletion.shredTime >= oldSelf.status.deletion.shredTime)",
+                "the time at which everything is destroyed may be moved later, but not earlier",
+                path=".status.deletion.shredTime",
+                reason="FieldValueForbidden",
+            ),
         )
     )
     KIND: ClassVar[str] = "OpenScaleInstance"
@@ -255,12 +281,3 @@ class OpenScaleInstance(Resource):
     def properties(self) -> Properties:
         """The properties, empty where none were written yet."""
         return self.status.properties or Properties()
-
-    @property
-    def shred_time(self) -> datetime | None:
-        """When what it holds is to be destroyed: known only once it was deleted with `Shred`."""
-        asked, deleted = self.spec.deletion, self.metadata.deletion_timestamp
-        if asked is None or asked.policy != "Shred" or deleted is None:
-            return None
-        days = RETENTION_DAYS if asked.retention_days is None else asked.retention_days
-        return datetime.fromisoformat(deleted) + timedelta(days=days)

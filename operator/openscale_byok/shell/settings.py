@@ -73,6 +73,9 @@ class Settings(BaseSettings):
             "object. Empty: an id belongs to whoever claims it first.",
         ),
     ] = Field(default_factory=dict)
+    minimum_retention_days: Annotated[
+        int, Field(ge=0, le=365, description="Days that Shred waits at least, whatever spec.deletion asks for.")
+    ] = 0
     trusted_profiles: Annotated[bool, Field(description="Whether bindings may use trusted profiles.")] = False
     key_poll_seconds: Annotated[float, Field(ge=0.1, le=3_600, description="Between two looks at a root key.")] = 30
     source_refresh_seconds: Annotated[
@@ -109,7 +112,7 @@ class Settings(BaseSettings):
 
     def instance_policy(self) -> InstancePolicy:
         """What is allowed of instances."""
-        return InstancePolicy(namespaces=self.allowed_instances)
+        return InstancePolicy(self.allowed_instances, self.minimum_retention_days)
 
     def policy(self) -> Policy:
         """What bindings are allowed."""

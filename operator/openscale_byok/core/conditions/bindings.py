@@ -4,6 +4,7 @@ from typing import Literal
 
 from openscale_byok.core.conditions.base import Wanted, not_ready
 from openscale_byok.core.findings import Count, count, needed, spent, stuck_digest, waiting_for
+from openscale_byok.core.retention import shred_time
 from openscale_byok.core.view import Choice, KeyStanding, View, choose
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
@@ -108,7 +109,7 @@ def _held_up(view: View) -> tuple[Reason, str] | None:
     """Why nothing of the instance moves at all."""
     assert view.instance is not None  # noqa: S101 -- asked only then
     see = f"see OpenScaleInstance {view.name}, which moves nothing now"
-    if view.instance.shred_time is not None and not spent(view):
+    if shred_time(view) is not None and not spent(view):
         return Reason.SHREDDING, f"the instance is being deleted with spec.deletion.policy Shred: {see}"
     if view.instance.metadata.deleting and view.sealables:
         return Reason.DATA_MARTS_REMAIN, f"data marts still name the instance, which is being deleted: {see}"

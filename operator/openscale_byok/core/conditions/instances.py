@@ -7,6 +7,7 @@ from typing import Literal
 from openscale_byok.core.conditions.base import Wanted, not_ready
 from openscale_byok.core.conditions.bindings import key_usable, stuck_text, unusable
 from openscale_byok.core.findings import Count, left_behind, newer, shreds, waiting_for
+from openscale_byok.core.retention import shred_time
 from openscale_byok.core.view import Choice, View, choose
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
@@ -77,8 +78,9 @@ def _deleting(view: View, instance: OpenScaleInstance) -> tuple[Reason, str]:
     unwritten = view.unwritten("shred", "shredkeys")
     if unwritten is not None:
         return unwritten.reason, unwritten.message
-    if instance.shred_time is not None:
-        return _shredding(view, instance, instance.shred_time)
+    at = shred_time(view)
+    if at is not None:
+        return _shredding(view, instance, at)
     if view.sealables:
         some = ", ".join(s.meta.name for s in view.sealables[:5])
         return (

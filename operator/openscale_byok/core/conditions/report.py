@@ -9,6 +9,7 @@ from openscale_byok.core.conditions.bindings import of_binding
 from openscale_byok.core.conditions.instances import of_instance
 from openscale_byok.core.conditions.sealables import of_sealable
 from openscale_byok.core.findings import count, stuck_digest
+from openscale_byok.core.retention import seen_deletion
 from openscale_byok.core.view import View, choose
 from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import GLOBAL, Condition, Meta, OpenScaleInstance, RootKeyBinding
@@ -78,8 +79,13 @@ def _instance_patch(view: View, now: str) -> Iterator[StatusPatch]:
     status, active, found = view.instance.status, view.properties.active, count(view)
     protection = "None" if active is None else "Global" if active.root_key == GLOBAL else "Customer"
     secrets = {"total": found.total, "current": found.current, "stale": found.stale, "stuck": found.stuck}
-    fields: dict[str, Any] = {"protection": protection, "secrets": secrets}
-    before = {"protection": status.protection, "secrets": status.secrets.dump() if status.secrets else None}
+    seen = seen_deletion(view)
+    fields: dict[str, Any] = {"protection": protection, "secrets": secrets, "deletion": seen.dump() if seen else None}
+    before = {
+        "protection": status.protection,
+        "secrets": status.secrets.dump() if status.secrets else None,
+        "deletion": status.deletion.dump() if status.deletion else None,
+    }
     meta, observed = view.instance.metadata, status.observed_generation
     wanted = of_instance(view, found)
     yield from _patch(view.instance.KIND, meta, status.conditions, observed, before, fields, wanted, now)
