@@ -59,10 +59,11 @@ class _Every:
     resource: str
     namespace: str
     group: str
+    about: str
 
     def access(self, name: str) -> Access:
         """The question about one of them."""
-        return Access(self.verb, self.resource, self.namespace, name, self.group)
+        return Access(self.verb, self.resource, self.namespace, name, self.group, self.about)
 
 
 class Rights:
@@ -113,7 +114,7 @@ class Rights:
             return False  # nothing has such a name; and what is kept of a question is bounded by what may be asked
         if access.verb != READ or not access.name:
             return await self._named(caller, access)
-        every = _Every(caller, access.verb, access.resource, access.namespace, access.group)
+        every = _Every(caller, access.verb, access.resource, access.namespace, access.group, access.about)
         # What is known by name needs no other question; and a no by name stays none where all is allowed since.
         if self._accesses.known(every) or self._accesses.known((caller, access)):
             return True
