@@ -44,6 +44,9 @@ EVERYTHING: dict[str, Any] = {
         "audiences": ["one", "https://two"],
         "requestsPerSecond": 0.5,
         "burst": 100000,
+        "connections": 65536,
+        "waits": 0,
+        "waitsOfOneCaller": 65536,
         "networkPolicy": {
             "enabled": True,
             "from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"a": "b"}}}],

@@ -162,7 +162,8 @@ def test_every_setting_arrives(everything, monkeypatch, component):
 def test_every_setting_of_the_gateway_arrives(everything, monkeypatch):
     """Each of its own values is read by the gateway as it was given."""
     found, given = _settings(everything, monkeypatch, "gateway"), everything["gateway"]
-    for name in ("authority", "address", "port", "health_port", "audiences", "requests_per_second", "burst"):
+    limits = ("requests_per_second", "burst", "connections", "waits", "waits_of_one_caller")
+    for name in ("authority", "address", "port", "health_port", "audiences", *limits):
         camel = re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
         assert json.loads(json.dumps(getattr(found, f"gateway_{name}"))) == given[camel], name
     assert found.gateway_names[-2:] == tuple(given["names"])

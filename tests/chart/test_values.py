@@ -130,12 +130,15 @@ def test_no_group_takes_what_it_does_not_know():
     ]
 
 
+RATES = ("requestsPerSecond", "burst", "connections", "waits", "waitsOfOneCaller")
+
+
 def test_the_schema_has_the_bounds_of_operator_and_gateway():
     """What the schema lets through they take: the same bounds on each side, but that a port is one."""
     bounds = {"minimum", "maximum", "exclusiveMinimum"}
     settings = GatewaySettings.model_json_schema()["properties"]
     of_gateway = SCHEMA["properties"]["gateway"]["properties"]
-    numbers = {name: of_gateway[name] for name in ("requestsPerSecond", "burst")}
+    numbers = {name: of_gateway[name] for name in RATES}
     theirs = {f"gateway{name[0].upper()}{name[1:]}": found for name, found in numbers.items()}
     for name, found in (SCHEMA["properties"]["settings"]["properties"] | theirs).items():
         snake = re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import pytest
 
@@ -192,3 +193,33 @@ def test_each_change_of_a_binding_is_audited(ask: Ask, team: Team) -> None:
     assert line["rootKey"] == team.keys[0]
     (failed,) = [line for line in lines if line.get("transactionId") == f"bad-{team.namespace}"]
     assert (failed["outcome"], failed["reason"]["reasonCode"]) == ("failure", "InvalidRequest")
+
+
+def test_who_waits_leaves_room_for_others(ask: Ask, team: Team) -> None:
+    """Two of one caller wait, and three in all; one more has its 202 at once; whoever waits is answered."""
+    body = {KEY: team.keys[0]}
+    ask("PUT", body, **WAIT)
+    team.patch("OpenScaleInstance", "prod", {"spec": {"suspend": True}})
+    tokens = [team.caller(name, *BINDER) for name in ("waiter", "neighbour")]
+    limits = {"GATEWAY_WAITS": "3", "GATEWAY_WAITS_OF_ONE_CALLER": "2"}
+    with team.scene.gateway("waits", **limits) as gateway, ThreadPoolExecutor(5) as pool:
+        team.until(lambda: gateway.health("/readyz").status == 200, "the gateway is ready")
+
+        def put(token: str) -> Answer:
+            return gateway.call("PUT", path(team), token, {KEY: team.keys[1]}, {"Prefer": "wait=300"})
+
+        def at_once(asking: set[Future[Answer]]) -> None:
+            done = wait(asking, 30, FIRST_COMPLETED).done
+            (answer,) = (each.result() for each in done)
+            assert (answer.status, answer.headers.get("preference-applied")) == (202, None)
+            asking -= done
+
+        gateway.call("PUT", path(team), tokens[0], {KEY: team.keys[1]})
+        waiting = {pool.submit(put, tokens[0]) for _ in range(3)}
+        at_once(waiting)
+        waiting |= {pool.submit(put, tokens[1]) for _ in range(2)}
+        at_once(waiting)
+        assert gateway.call("GET", path(team), tokens[1]).status == 200
+        assert not any(each.done() for each in waiting)
+        team.patch("OpenScaleInstance", "prod", {"spec": {"suspend": False}})
+        assert [each.result().status for each in waiting] == [200] * 3

@@ -1,4 +1,8 @@
-"""How often each caller may ask: so many at once, and so many a second on average."""
+"""How often each caller may ask: so many at once, and so many a second on average. How many may wait at once."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from openscale_byok.errors import Unavailable
 from openscale_byok.ports import Clock
@@ -52,3 +56,26 @@ class Pace:
         """Count one request of a caller no more: it turned out to be none of those that are counted."""
         if who in self._full:
             self._full[who] -= self._each
+
+
+class Waits:
+    """So many requests that wait at once: in all, and of each caller. One more is not refused: it does not wait."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        """Let `most` wait at once, and `most_of_one` of each caller."""
+        self._most, self._most_of_one = most, most_of_one
+        self._inside: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, who: str) -> Iterator[bool]:
+        """A place for as long as the block lasts; False where there is none left."""
+        if self._inside[who] >= self._most_of_one or self._inside.total() >= self._most:
+            yield False
+            return
+        self._inside[who] += 1
+        try:
+            yield True
+        finally:
+            self._inside[who] -= 1
+            if not self._inside[who]:
+                del self._inside[who]

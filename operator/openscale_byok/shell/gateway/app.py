@@ -14,7 +14,7 @@ from openscale_byok.adapters.serving_certificate import OwnCertificate, ServingC
 from openscale_byok.engine.answers import AT_ONCE
 from openscale_byok.engine.context import log
 from openscale_byok.engine.giving import Giving
-from openscale_byok.engine.pace import Pace
+from openscale_byok.engine.pace import Pace, Waits
 from openscale_byok.engine.reader import Reader
 from openscale_byok.engine.rights import Rights
 from openscale_byok.engine.summarised_audit import SummarisedAudit
@@ -24,6 +24,7 @@ from openscale_byok.shell import handlers
 from openscale_byok.shell.app import grounded
 from openscale_byok.shell.gateway import server
 from openscale_byok.shell.gateway.application import application
+from openscale_byok.shell.gateway.connections import Limits
 from openscale_byok.shell.gateway.metrics import Metrics
 from openscale_byok.shell.gateway.parts import PARTS, Parts
 from openscale_byok.shell.gateway.requests import guard
@@ -54,9 +55,13 @@ async def run(settings: GatewaySettings) -> None:
         iam = IamTokens(ground.session, settings.iam_url, clock)
         rights = Rights(AskedReviews(ground.cluster, iam, settings.gateway_audiences, keys), clock)
         pace, strangers = (Pace(settings.gateway_requests_per_second, settings.gateway_burst, clock) for _ in range(2))
-        api = application(metrics, guard(rights, pace, audit, OPEN, strangers=strangers))
+        around = guard(rights, pace, audit, OPEN, strangers=strangers)
+        limits = Limits(connections=settings.gateway_connections)
+        api = application(metrics, around, limits=limits, is_open=OPEN.__contains__)
+        # Whatever waits holds a connection: half of them stay for everybody else.
+        waits = Waits(min(settings.gateway_waits, limits.connections // 2), settings.gateway_waits_of_one_caller)
         giving = Giving(ground.context, reader, ground.cluster)
-        api[PARTS] = Parts(reader, giving, ground.cluster, ground.cluster, rights, audit)
+        api[PARTS] = Parts(reader, giving, ground.cluster, ground.cluster, rights, audit, waits)
         api.add_routes(every_route())
         certificate = await _certificate(settings, ground.cluster, clock)
         try:
@@ -102,4 +107,8 @@ async def _together(
         await handlers.serve(reader, stop=over, signalled=ending.set)
     finally:
         ending.set()
-        await listening
+        await asyncio.wait({listening})
+        # kopf cancels whatever it did not know at its own end, the listeners' tasks too: why it ended is what counts.
+        failed = None if listening.cancelled() else listening.exception()
+    if failed is not None:
+        raise failed

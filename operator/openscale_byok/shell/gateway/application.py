@@ -1,6 +1,7 @@
 """What stands around every route of the gateway: its connection is watched, it is counted, its body is bounded."""
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 
 from aiohttp import web
@@ -24,18 +25,30 @@ METRICS = web.AppKey("metrics", Metrics)
 END = web.AppKey("end", End)
 
 
-def application(metrics: Metrics, *middlewares: Middleware, limits: Limits | None = None) -> web.Application:
+def application(
+    metrics: Metrics,
+    *middlewares: Middleware,
+    limits: Limits | None = None,
+    is_open: Callable[[str], bool] = lambda _: False,
+) -> web.Application:
     """An application that `serve` can run; the caller adds its routes.
 
     Around every handler: the request is counted; then the middlewares that are given, in this order; then its body is
     read whole, within its limits of size and time. So who is refused by a middleware never has a body read, and
     a handler never waits for one: `web.HTTPRequestEntityTooLarge` (413) and `web.HTTPRequestTimeout` (408) pass
     through the middlewares, which may give them a shape.
+
+    Args:
+        metrics: where requests are counted.
+        middlewares: let through only whose caller is known, but for what is open.
+        limits: of the listener.
+        is_open: whether anybody may ask for a path. Such a request has no body, and makes nobody known.
     """
     limits = limits or Limits()
     connections, end = Connections(limits), End()
     app = web.Application(
-        middlewares=[_counted(connections, metrics, end), *middlewares, _whole_body], client_max_size=limits.body_bytes
+        middlewares=[_counted(connections, metrics, end), *middlewares, _whole_body(connections, is_open)],
+        client_max_size=limits.body_bytes,
     )
     app[CONNECTIONS], app[METRICS], app[END] = connections, metrics, end
     return app
@@ -51,7 +64,7 @@ def _counted(connections: Connections, metrics: Metrics, end: End) -> Middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         connection, began, status = connections.of(request), monotonic(), 500
         if connection is not None:
-            connection.enter(Phase.REQUEST)
+            connection.enter(Phase.ASKING)
         try:
             try:
                 answer = await handler(request)
@@ -67,25 +80,39 @@ def _counted(connections: Connections, metrics: Metrics, end: End) -> Middleware
             route = NO_ROUTE if found is None else found.canonical
             metrics.answered(route, request.method, status, monotonic() - began)
             if connection is not None:
-                connection.served = connection.served or status < 400
+                connection.served = connection.served or (connection.phase is Phase.REQUEST and status < 400)
                 # The answer is still to be written: a peer that does not read it is idle.
                 connection.enter(Phase.IDLE if request.content.is_eof() else Phase.LINGER)
 
     return around
 
 
-@web.middleware
-async def _whole_body(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.can_read_body:
-        limits, length = request.config_dict[CONNECTIONS].limits, request.content_length or 0
-        if length > limits.body_bytes:
-            raise web.HTTPRequestEntityTooLarge(limits.body_bytes, length)
-        try:
-            async with asyncio.timeout(limits.body):
-                await request.read()
-        except TimeoutError:
-            raise web.HTTPRequestTimeout(text="the body did not come in time") from None
-        except (web.RequestPayloadError, ConnectionError):
-            # The second: the client went away, and nobody reads this. Raised as it is, aiohttp would log it as ours.
-            raise web.HTTPBadRequest(text="the body is not of the encoding that its head names") from None
-    return await handler(request)
+def _whole_body(connections: Connections, is_open: Callable[[str], bool]) -> Middleware:
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if is_open(request.path):
+            if request.can_read_body:
+                raise web.HTTPRequestEntityTooLarge(0, request.content_length or 0)
+            return await handler(request)
+        if request.can_read_body:
+            await _read(request, connections.limits)
+        connection = connections.of(request)
+        if connection is not None:
+            connection.enter(Phase.REQUEST)
+        return await handler(request)
+
+    return around
+
+
+async def _read(request: web.Request, limits: Limits) -> None:
+    length = request.content_length or 0
+    if length > limits.body_bytes:
+        raise web.HTTPRequestEntityTooLarge(limits.body_bytes, length)
+    try:
+        async with asyncio.timeout(limits.body):
+            await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="the body did not come in time") from None
+    except (web.RequestPayloadError, ConnectionError):
+        # The second: the client went away, and nobody reads this. Raised as it is, aiohttp would log it as ours.
+        raise web.HTTPBadRequest(text="the body is not of the encoding that its head names") from None

@@ -2,16 +2,20 @@
 
 aiohttp bounds single lines and fields, and the body that a handler reads. What it leaves open is closed here:
 
-- how many connections there are. Where there is no room, the one that is given up is the oldest of those that were
-  granted nothing yet, else the one that has been idle for longest; but none before it had half a second. Until there
-  is room, who comes waits in the kernel's queue. So a crowd that connects and waits, or asks for what it may not have,
-  pushes itself out, and whoever asks at once is served.
+- how many connections there are. Where there is no room, one is given up: a stranger's, while they hold more than a
+  quarter; else the one that has been idle for longest. Of the strangers it is the oldest of the address that holds the
+  most, whatever it asked for meanwhile. None goes before it had half a second, unless its address holds more than the
+  one that comes. Until there is room, who comes waits (see `admission`). So a crowd that connects and waits, or asks
+  for what it may not have, pushes itself out, and whoever asks at once is served.
+- who is a stranger: whoever was granted nothing yet. What anybody may have is no grant. A request keeps its place only
+  once its caller is known and its body is here.
 - how long a handshake, a request's head, idleness and a request may take: one look over all of them every second.
 - how many bytes a head may have in all.
 """
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +23,8 @@ from socket import socket
 
 from aiohttp import web
 
+_STRANGERS = 0.25
+"""The share of the room that idle connections make for strangers: so those come in also where all others are known."""
 _HEAD_ENDS = b"\r\n\r\n"
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -29,6 +35,8 @@ class Limits:
 
     connections: int = 512
     """At once. One costs about 0.3 MiB, most of it TLS's."""
+    waiting: int = 1024
+    """That were accepted and wait for room. One costs an open file and no more."""
     handshake: float = 10.0
     head: float = 10.0
     """From a request's first byte to the end of its head."""
@@ -37,9 +45,9 @@ class Limits:
     idle: float = 75.0
     """Between two requests, and before the first one."""
     grace: float = 0.5
-    """That every connection has, before it may be closed to make room."""
+    """That every connection has, before it may be closed to make room for another one of its address."""
     request: float = 330.0
-    """From the head's end to the answer; longer than any `Prefer: wait`."""
+    """To each step from the head's end to the answer; longer than any `Prefer: wait`."""
     head_bytes: int = 32 * 1024
     """Of one request's head."""
     field_bytes: int = 8 * 1024
@@ -62,7 +70,10 @@ class Phase(Enum):
     HANDSHAKE = "handshake"
     IDLE = "idle"
     HEAD = "head"
+    ASKING = "asking"
+    """A head is here. Who asks is not known yet, or the body is still on its way; or anybody may have it."""
     REQUEST = "request"
+    """Its caller is known, its body is here: it is being answered."""
     LINGER = "linger"
     """Its last request is answered and had more to send: that is thrown away for a moment, so that a client which
     reads only after it wrote still sees the answer."""
@@ -74,6 +85,7 @@ def overdue(phase: Phase, seconds: float, limits: Limits) -> bool:
         Phase.HANDSHAKE: limits.handshake,
         Phase.IDLE: limits.idle,
         Phase.HEAD: limits.head,
+        Phase.ASKING: limits.request,  # its parts have less, and their end is answered
         Phase.REQUEST: limits.request,
         Phase.LINGER: limits.linger,
     }
@@ -83,17 +95,23 @@ def overdue(phase: Phase, seconds: float, limits: Limits) -> bool:
 class Connection(asyncio.Protocol):
     """One connection: watches what passes between the transport and aiohttp's handler of it."""
 
-    def __init__(self, connections: "Connections", handler: asyncio.Protocol, now: float) -> None:
+    def __init__(self, connections: "Connections", handler: asyncio.Protocol, address: str, now: float) -> None:
         self._connections = connections
+        self.address, self.born = address, now
         self._handler = handler
         self._transport: asyncio.Transport | None = None
         self.phase, self.since = Phase.HANDSHAKE, now
         self.served = False
-        """Whether anything that it asked for was ever granted."""
+        """Whether anything that not anybody may have was ever granted to it."""
         self.task: asyncio.Task[object] | None = None
         """Its handshake, while that lasts."""
         self._bytes, self._tail, self._whole = 0, b"", False
         """Of the head so far: how many bytes without the tail; the last few; whether its end came."""
+
+    @property
+    def stranger(self) -> bool:
+        """Whether it may be anybody's: nothing was granted to it, nor is it known that something may be."""
+        return not self.served and self.phase is not Phase.REQUEST
 
     def enter(self, phase: Phase) -> None:
         """Begin to do something else."""
@@ -171,6 +189,8 @@ class Connections:
         self.limits = limits
         self.most = limits.connections
         """How many there may be: fewer than the limit, where the process may have fewer files open."""
+        self.most_waiting = limits.waiting
+        """How many may wait for room: fewer than the limit, as above."""
         self.turned_away = 0
         """How many were closed to make room."""
         self._all: dict[Connection, None] = {}
@@ -193,26 +213,43 @@ class Connections:
 
     def busy(self) -> int:
         """How many requests are being answered."""
-        return sum(each.phase is Phase.REQUEST for each in self._all)
+        return sum(each.phase in (Phase.ASKING, Phase.REQUEST) for each in self._all)
 
-    def has_room(self) -> bool:
-        """Whether one more may come in; where there is no room, some is made if that is fair."""
+    def strangers(self) -> Counter[str]:
+        """How many strangers' connections there are from each address."""
+        return Counter(each.address for each in self._all if each.stranger)
+
+    def make_room(self, address: str) -> bool:
+        """Whether one more may come in from an address; where there is no room, some is made if that is fair."""
         if len(self._all) < self.most:
             return True
-        now, waiting = self.time(), [each for each in self._all if each.phase is not Phase.REQUEST]
-        # As long as there are any that nothing was granted to, one of them goes, even if it has to be waited for.
-        useless = [each for each in waiting if not each.served]
-        oldest = min(useless or waiting, key=lambda each: each.since, default=None)
-        if oldest is None or now - oldest.since < self.limits.grace:
+        found = self._dispensable(address)
+        if found is None:
             return False
         self.turned_away += 1
-        oldest.end()
+        found.end()
         return True
 
-    def admit(self, peer: socket, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None) -> None:
+    def _dispensable(self, address: str) -> Connection | None:
+        """The connection that another one from an address takes the place of; None where none may be closed yet."""
+        had_its_time, held = self.time() - self.limits.grace, self.strangers()
+        if held.total() <= self.most * _STRANGERS:
+            idle = (each for each in self._all if each.served and each.phase is not Phase.REQUEST)
+            longest = min(idle, key=lambda each: each.since, default=None)
+            if longest is not None and longest.since <= had_its_time:
+                return longest
+        if not held:
+            return None
+        crowd = max(held, key=held.__getitem__)
+        oldest = next(each for each in self._all if each.stranger and each.address == crowd)
+        return oldest if held[crowd] > held[address] + 1 or oldest.born <= had_its_time else None
+
+    def admit(
+        self, peer: socket, address: str, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None
+    ) -> None:
         """Let a connection in."""
         handler = factory()
-        connection = Connection(self, handler, self.time())
+        connection = Connection(self, handler, address, self.time())
         self._all[connection] = None
         self._of_handler[handler] = connection
         limit = {} if context is None else {"ssl_handshake_timeout": self.limits.handshake, "ssl_shutdown_timeout": 1.0}

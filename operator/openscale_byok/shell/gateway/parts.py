@@ -8,6 +8,7 @@ from aiohttp import web
 
 from openscale_byok.core.caller import Access, Caller
 from openscale_byok.engine.giving import Giving
+from openscale_byok.engine.pace import Waits
 from openscale_byok.engine.reader import Reader
 from openscale_byok.errors import Missing, Refused
 from openscale_byok.ports import Audit, Objects, Store
@@ -28,6 +29,7 @@ class Parts:
     objects: Objects
     rights: Rights
     audit: Audit
+    waits: Waits
 
 
 PARTS = web.AppKey("parts", Parts)

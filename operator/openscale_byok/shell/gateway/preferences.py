@@ -150,13 +150,17 @@ async def _remove(parts: Parts, binding: RootKeyBinding) -> None:
 async def _answer(
     request: web.Request, instance: OpenScaleInstance, wanted: str | None, body: dict[str, Any]
 ) -> web.Response:
-    """200 once everything is re-encrypted, for whoever waits; else 202, how far it is, and where to look."""
-    parts, _ = parts_of(request)
+    """200 once everything is re-encrypted, for whoever waits; else 202, how far it is, and where to look.
+
+    Who waits holds a connection. Where too many do, one more is told at once how far it is.
+    """
+    parts, asked = parts_of(request)
     seconds = _wait_of(request)
     headers = {"Location": request.path, "Cache-Control": "no-store"}
-    if seconds:
-        headers["Preference-Applied"] = f"wait={seconds}"
-        await parts.reader.until(lambda: _progress(parts, instance.key, wanted).done, float(seconds))
+    with parts.waits.place(asked.caller.user) as has_place:
+        if seconds and has_place:
+            headers["Preference-Applied"] = f"wait={seconds}"
+            await parts.reader.until(lambda: _progress(parts, instance.key, wanted).done, float(seconds))
     found = _progress(parts, instance.key, wanted)
     if found.done:
         return web.json_response(body, headers=headers) if body else web.Response(status=204, headers=headers)

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -17,9 +18,11 @@ from aiohttp.http import HttpProcessingError
 from openscale_byok.adapters.serving_certificate import ServingCertificate
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
+from openscale_byok.shell.gateway.admission import accept
 from openscale_byok.shell.gateway.application import CONNECTIONS, END, METRICS, application
 from openscale_byok.shell.gateway.connections import Connections, Limits
 from openscale_byok.shell.gateway.metrics import CONTENT_TYPE, Metrics
+from openscale_byok.shell.gateway.request_handler import RequestHandler
 from openscale_byok.shell.gateway.settings import GatewaySettings
 
 log = structlog.get_logger("openscale_byok")
@@ -29,8 +32,14 @@ Health = Callable[[], Awaitable[Sequence[str]]]
 DRAINING = "draining"
 _SPARE_FILES = 128
 """For everything that is not a connection of the API."""
-_HEALTH_LIMITS = Limits(connections=64, idle=30.0, request=30.0, body_bytes=1024, drain=1.0)
-_HEALTH_SECONDS = 5.0
+_HEALTH_LIMITS = Limits(
+    connections=64, waiting=1024, grace=0.05, head=2.0, idle=10.0, request=10.0, linger=0.2, drain=1.0
+)
+"""A probe waits for one second by default, and a scrape for ten."""
+_HEALTH_SECONDS = 4.0
+"""For all checks of `/readyz`."""
+_HEALTH_KEPT_SECONDS = 0.25
+"""From the begin of these checks, that their answer is given to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ async def serve(
         Refused: an address or port cannot be listened on.
     """
     connections, metrics = api[CONNECTIONS], api[METRICS]
-    connections.most = _room(connections.limits.connections)
+    connections.most, connections.most_waiting = _room(connections.limits)
     with (
         _listen(settings.gateway_address, settings.gateway_port, "OPENSCALE_BYOK_GATEWAY_PORT") as api_socket,
         _listen(settings.gateway_address, settings.gateway_health_port, "OPENSCALE_BYOK_GATEWAY_HEALTH_PORT") as plain,
@@ -120,22 +129,23 @@ async def _running(
     app: web.Application, sock: socket.socket, connections: Connections, context: Callable[[], ssl.SSLContext | None]
 ) -> AsyncIterator[asyncio.Task[None]]:
     limits = connections.limits
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        logger=_quiet(),
-        keepalive_timeout=limits.idle + 2 * limits.sweep,
-        lingering_time=limits.linger,
-        max_line_size=limits.field_bytes,
-        max_field_size=limits.field_bytes,
-        max_headers=limits.fields,
-        shutdown_timeout=limits.drain,
-    )
+    options: dict[str, Any] = {
+        "access_log": None,
+        "logger": _quiet(),
+        "keepalive_timeout": limits.idle + 2 * limits.sweep,
+        "lingering_time": limits.linger,
+        "max_line_size": limits.field_bytes,
+        "max_field_size": limits.field_bytes,
+        "max_headers": limits.fields,
+    }
+    runner = web.AppRunner(app, shutdown_timeout=limits.drain)
     await runner.setup()
-    factory = runner.server
-    if factory is None:
+    server, loop = runner.server, asyncio.get_running_loop()
+    if server is None:
         raise RuntimeError("aiohttp set up no server")
-    accepting = asyncio.create_task(_accept(sock, connections, factory, context))
+    accepting = asyncio.create_task(
+        accept(sock, connections, lambda: RequestHandler(server, loop=loop, **options), context)
+    )
     sweeping = asyncio.create_task(connections.sweep())
     try:
         yield accepting
@@ -149,27 +159,6 @@ async def _running(
         await asyncio.gather(sweeping, return_exceptions=True)
         for connection in connections.every():
             connection.end()
-
-
-async def _accept(
-    sock: socket.socket,
-    connections: Connections,
-    factory: Callable[[], asyncio.Protocol],
-    context: Callable[[], ssl.SSLContext | None],
-) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            peer, _ = await loop.sock_accept(sock)
-        except OSError as error:
-            log.error("no connection can be accepted", error=type(error).__name__)
-            await asyncio.sleep(0.1)
-            continue
-        while not connections.has_room():  # noqa: ASYNC110 -- room also comes by time alone
-            await asyncio.sleep(0.05)
-        connections.admit(peer, factory, context())
-        # Who waits in the queue is taken without a pause otherwise: those that are in would never be served.
-        await asyncio.sleep(0)
 
 
 @contextmanager
@@ -192,8 +181,10 @@ def _side(health: Health, metrics: Metrics, connections: Connections, stop: asyn
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
+    checks = _Checks(health)
+
     async def readyz(_: web.Request) -> web.Response:
-        failing = [DRAINING] if stop.is_set() else await _failing(health)
+        failing = [DRAINING] if stop.is_set() else await checks.failing()
         text = "".join(f"[-] {name}\n" for name in failing) or "ok\n"
         return web.Response(status=503 if failing else 200, text=text)
 
@@ -202,26 +193,45 @@ def _side(health: Health, metrics: Metrics, connections: Connections, stop: asyn
         metrics.turned_away.set(connections.turned_away)
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
-    side = application(Metrics(), limits=_HEALTH_LIMITS)
+    side = application(Metrics(), limits=_HEALTH_LIMITS, is_open=lambda _: True)
     side.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", shown)])
     return side
 
 
-async def _failing(health: Health) -> list[str]:
-    try:
-        async with asyncio.timeout(_HEALTH_SECONDS):
-            return list(await health())
-    except TimeoutError:
-        return ["health"]
+class _Checks:
+    """What fails now, found out once for however many ask: each time costs a question to the API server."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._flight: asyncio.Task[Sequence[str]] | None = None
+        self._begun = 0.0
+
+    async def failing(self) -> Sequence[str]:
+        """The names of the checks that fail."""
+        now = asyncio.get_running_loop().time()
+        if self._flight is None or (self._flight.done() and now - self._begun >= _HEALTH_KEPT_SECONDS):
+            self._flight, self._begun = asyncio.create_task(self._ask()), now
+        return await asyncio.shield(self._flight)
+
+    async def _ask(self) -> Sequence[str]:
+        try:
+            async with asyncio.timeout(_HEALTH_SECONDS):
+                return await self._health()
+        except TimeoutError:
+            return ["health"]
 
 
-def _room(wanted: int) -> int:
-    """How many connections there may be: every one is an open file, and the process may have only so many."""
+def _room(limits: Limits) -> tuple[int, int]:
+    """How many connections there may be, and how many that wait: each is an open file, and a process may have only so
+    many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard and soft < wanted + 2 * _SPARE_FILES:
-        soft = min(hard, wanted + 2 * _SPARE_FILES)
+    others = _SPARE_FILES + _HEALTH_LIMITS.connections + _HEALTH_LIMITS.waiting
+    wanted = limits.connections + limits.waiting
+    if soft < hard and soft < wanted + others:
+        soft = min(hard, wanted + others)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, min(wanted, soft - _SPARE_FILES))
+    share = min(1.0, (soft - others) / wanted)
+    return max(1, int(share * limits.connections)), max(1, int(share * limits.waiting))
 
 
 def _quiet() -> logging.Logger:

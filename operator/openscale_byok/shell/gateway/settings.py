@@ -34,3 +34,15 @@ class GatewaySettings(Settings):
         float, Field(gt=0, le=100_000, description="Requests of one caller, on average.")
     ] = 50
     gateway_burst: Annotated[int, Field(ge=1, le=100_000, description="Requests of one caller at once.")] = 100
+    gateway_connections: Annotated[
+        int, Field(ge=16, le=65_536, description="Connections to the API at once, some 0.3 MiB each.")
+    ] = 512
+    gateway_waits: Annotated[
+        int,
+        Field(
+            ge=0, le=65_536, description="Requests that wait at once (`Prefer: wait`); half the connections at most."
+        ),
+    ] = 64
+    gateway_waits_of_one_caller: Annotated[
+        int, Field(ge=0, le=65_536, description="Requests of one caller that wait at once.")
+    ] = 4
