@@ -31,6 +31,10 @@ class Refused(ByokError):
     """A clear no. Trying again changes nothing until a person acts."""
 
 
+class Contradicted(Refused):
+    """What somebody asked for names something that is not so. It says nothing of what was handed out before."""
+
+
 class Unavailable(ByokError):
     """No answer, or one that says "later". The same call may succeed by itself.
 
@@ -42,6 +46,14 @@ class Unavailable(ByokError):
     def __init__(self, reason: Reason, message: str, *, retry_after: float | None = None, trace: str = "") -> None:
         super().__init__(reason, message, trace=trace)
         self.retry_after = retry_after
+
+
+class CredentialsUnavailable(Unavailable):
+    """There is nothing to ask the other side with: what holds the credentials is missing, or may not be read.
+
+    It says nothing of the other side, and somebody in the cluster can bring it about: so it is no outage, during which
+    what was learned before serves on.
+    """
 
 
 class Changed(Unavailable):

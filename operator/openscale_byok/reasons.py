@@ -73,6 +73,7 @@ class Reason(StrEnum):
     NOT_AUTHORIZED = "NotAuthorized"
     KEY_NOT_FOUND = "KeyNotFound"
     KEY_NOT_ROOT = "KeyNotRoot"
+    CRN_MISMATCH = "CRNMismatch"
     KEY_DISABLED = "KeyDisabled"
     KEY_EXPIRED = "KeyExpired"
     KEY_DESTROYED = "KeyDestroyed"
@@ -173,11 +174,12 @@ TABLE: dict[Reason, Row] = {
     Reason.PASSWORD_TOO_LONG: _act("the password is longer than any database takes"),
     Reason.PASSWORD_NOT_TEXT: _act("the password is not text"),
     Reason.HANDOVER_NOT_EXCLUSIVE: _act("deleting this hand-over Secret would lose more than one password"),
-    Reason.CREDENTIALS_MISSING: _act("neither the binding nor its instance has credentials"),
+    Reason.CREDENTIALS_MISSING: _act("there are no credentials to ask Key Protect with"),
     Reason.CREDENTIALS_REFUSED: _act("IAM refuses the credentials"),
     Reason.NOT_AUTHORIZED: _act("Key Protect refuses these credentials for this root key"),
     Reason.KEY_NOT_FOUND: _act("Key Protect does not know this root key (or it was purged)"),
     Reason.KEY_NOT_ROOT: _act("this is a standard key, which cannot wrap"),
+    Reason.CRN_MISMATCH: _act("Key Protect names another CRN for this root key"),
     Reason.KEY_DISABLED: _act("the root key was disabled"),
     Reason.KEY_EXPIRED: _act("the root key expired: it opens what it sealed, and wraps nothing new"),
     Reason.KEY_DESTROYED: _act("the root key was deleted"),

@@ -61,7 +61,8 @@ def test_every_bad_root_key_names_field_and_cure_and_nothing_falls_to_the_global
 
 
 def test_a_binding_waits_for_its_instance_and_its_api_key(team: Team) -> None:
-    """Applied in the wrong order: InstanceNotFound, then SecretNotFound, both Reconciling; then it just works."""
+    """Applied in the wrong order: InstanceNotFound, then SecretNotFound, both Reconciling; at length a person is
+    asked to act; and once all is there it just works."""
     key = team.scene.emulator.create_root_key()
     team.keys.append(key)
     team.bind("a", key)
@@ -76,8 +77,10 @@ def test_a_binding_waits_for_its_instance_and_its_api_key(team: Team) -> None:
     team.instance()
     found = team.until_reason("RootKeyBinding", "a", "SecretNotFound")
     assert API_KEY_SECRET in found["message"]
-    assert team.condition("RootKeyBinding", "a", "Reconciling")["status"] == "True"
     team.until_reason("DataMart", "one", "WaitingForRootKey")
+    found = team.until_reason("RootKeyBinding", "a", "CredentialsMissing")
+    assert API_KEY_SECRET in found["message"]
+    assert team.condition("RootKeyBinding", "a", "Stalled")["status"] == "True"
     team.until_settled()
     team.nothing_written()
     team.source(API_KEY_SECRET, apikey=team.scene.api_key(key))

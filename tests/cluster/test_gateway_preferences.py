@@ -107,6 +107,41 @@ def test_a_patch_binds_and_takes_back(ask: Ask, team: Team) -> None:
     assert ask("GET").status == 404
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_crn_that_key_protect_does_not_confirm(ask: Ask, team: Team, method: str) -> None:
+    """A false account is answered at once with the CRN that Key Protect names; what is in force stays untouched."""
+    ask("PUT", {KEY: team.keys[0]}, **WAIT)
+    false = team.keys[1].replace(team.keys[1].split(":")[6], "a/" + "f" * 32)
+    before = team.scene.api.list("RootKeyBinding", team.namespace)
+    if method == "PUT":
+        answer = ask("PUT", {KEY: false}, **WAIT)
+    else:
+        answer = ask("PATCH", [{"op": "replace", "path": f"/{KEY}", "value": false}], key="", **WAIT)
+    assert (answer.status, answer.code) == (409, "CRNMismatch")
+    assert "openscale-byok-revoked" not in answer.headers, "what was handed out before is as good as it was"
+    message = answer.json["errors"][0]["message"]
+    assert false in message
+    assert team.keys[1] in message
+    assert [b["metadata"]["uid"] for b in team.scene.api.list("RootKeyBinding", team.namespace)] == [
+        b["metadata"]["uid"] for b in before
+    ]
+    assert ask("GET").json == {"value": team.keys[0]}
+    team.prove(team.keys[0])
+    assert ask("PUT", {KEY: team.keys[1]}, **WAIT).status == 200
+
+
+def test_a_crn_is_not_confirmed_until_after_the_answer(ask: Ask, team: Team) -> None:
+    """Key Protect is away when it is asked for: the answer says so as soon as it is known, and protection stays."""
+    ask("PUT", {KEY: team.keys[0]}, **WAIT)
+    false = team.keys[1].replace(team.keys[1].split(":")[6], "a/" + "f" * 32)
+    team.scene.emulator.fault("metadata", key=team.keys[1], status=503, times=1)
+    answer = ask("PUT", {KEY: false}, **WAIT)
+    assert (answer.status, answer.code) == (409, "CRNMismatch")
+    team.prove(team.keys[0])
+    assert ask("PUT", {KEY: team.keys[1]}, **WAIT).status == 200
+    team.prove(team.keys[1])
+
+
 def test_a_binding_of_somebody_else_is_left_alone(ask: Ask, team: Team) -> None:
     """What kubectl or Git bound is shown, and neither changed nor taken back: the answer names it."""
     team.bind("from-git", team.keys[0])

@@ -122,6 +122,47 @@ def test_a_grant_that_was_removed_is_refused_by_every_replica(readers: Readers) 
     readers.until_served()
 
 
+@pytest.mark.parametrize("way", ["deleted", "emptied", "wrong key"])
+def test_nobody_blinds_a_replica(readers: Readers, way: str) -> None:
+    """An editor takes the API key away, then the owner disables the root key: each replica refuses all the same; and
+    each serves again once both are as they were."""
+    team = readers.team
+    if way == "deleted":
+        team.delete("Secret", API_KEY_SECRET)
+    else:
+        values = {"apikey": ""} if way == "emptied" else {"apikey": None, "other": "eA=="}
+        team.patch("Secret", API_KEY_SECRET, {"data": values})
+    team.until_reason(
+        "RootKeyBinding", "a", "SecretNotFound" if way == "deleted" else "CredentialsMissing", "KeyUsable"
+    )
+    team.polled(6)
+    readers.until_served()
+    team.scene.emulator.disable(readers.key)
+    readers.until_refused("KeyDisabled")
+    team.scene.emulator.enable(readers.key, ignore_timing=True)
+    readers.until_served()
+    if way == "deleted":
+        team.source(API_KEY_SECRET, apikey=team.scene.api_key(readers.key))
+    else:
+        team.patch("Secret", API_KEY_SECRET, {"stringData": {"apikey": team.scene.api_key(readers.key)}})
+    team.until_reason("RootKeyBinding", "a", "KeyActive", "KeyUsable")
+    readers.until_served()
+
+
+def test_patience_that_is_asked_for_puts_no_look_off(readers: Readers) -> None:
+    """Key Protect asked each replica to come back in five minutes; then the root key is disabled, and each refuses."""
+    team = readers.team
+    before = [_unanswered(gateway) for gateway in readers.gateways]
+    team.scene.emulator.fault("metadata", key=readers.key, status=429, retry_after=300)
+    for gateway, looks in zip(readers.gateways, before, strict=True):
+        team.until(lambda g=gateway, n=looks: _unanswered(g) > n, "each was asked for patience")
+    team.scene.emulator.clear_faults()
+    team.scene.emulator.disable(readers.key)
+    readers.until_refused("KeyDisabled")
+    team.scene.emulator.enable(readers.key, ignore_timing=True)
+    readers.until_served()
+
+
 def test_key_protect_away_while_reading(readers: Readers) -> None:
     """Who has the data key at hand goes on for its cache's time; a replica that has it not says why, and when to ask
     again. That is no revocation."""

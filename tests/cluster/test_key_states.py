@@ -157,7 +157,6 @@ STORIES = {
     "revoked": Story(Row.revoke, "NotAuthorized", Row.grant, "Active", ("grant them the role Reader",)),
     "api-key-refused": Story(Row.wrong_api_key, "CredentialsRefused", Row.new_api_key, "Active", (FIELD, "apikey")),
     "api-key-deleted": Story(Row.delete_api_key, "CredentialsRefused", Row.new_api_key, "Active", (FIELD, "BXNIM")),
-    "api-key-empty": Story(Row.no_api_key, "CredentialsRefused", Row.new_api_key, "Active", (FIELD, "is empty")),
 }
 
 
@@ -240,9 +239,10 @@ def test_every_clear_no_and_the_way_back(team: Team) -> None:
 
 
 def test_what_is_no_refusal(team: Team) -> None:
-    """One 401 means a fresh token, a rotation a rewrap, an expiry no new data key: what is sealed opens all along."""
+    """One 401 means a fresh token, a rotation a rewrap, an expiry no new data key, an API key that was emptied a token
+    that is not renewed: what is sealed opens all along."""
     soon = in_days(team, 1 / 24)
-    found = rows(team, ["stale-token", "rotated"]) | rows(team, ["expires"], expiration=soon)
+    found = rows(team, ["stale-token", "rotated", "emptied"]) | rows(team, ["expires"], expiration=soon)
     emulator, names = team.scene.emulator, list(found)
     row = found["expires"]
     said = row.usable("RootKeyBinding")
@@ -262,7 +262,17 @@ def test_what_is_no_refusal(team: Team) -> None:
     assert not [line for line in found["stale-token"].logged() if line["usable"] == "False"]
     (entry,) = team.get("OpenScaleInstance", "rotated")["status"]["properties"]["dataKeys"]
     assert entry["rootKeyVersion"] == version
-    for name in names[:2]:
+    found["emptied"].no_api_key()
+    team.until(lambda: found["emptied"].shows("CredentialsMissing"), "said, while the token at hand is good")
+    for kind in ("RootKeyBinding", "OpenScaleInstance"):
+        said = found["emptied"].usable(kind)
+        assert said["status"] == "True"
+        assert "is empty; until its end, the access token at hand is used" in said["message"]
+    team.marts("emptied-two", instance="emptied", handover=True)
+    team.until_ready("emptied-two")
+    found["emptied"].new_api_key()
+    team.until(lambda: found["emptied"].shows("KeyActive"), "it is there again")
+    for name in names[:3]:
         assert found[name].dropped() == 0
         assert team.condition("OpenScaleInstance", name)["status"] == "True"
 
@@ -317,7 +327,7 @@ def test_one_poll_for_one_root_key_with_one_set_of_credentials(team: Team) -> No
     team.until_protected(key, "other")
     apart = looks(team)
     most = POLLS * 1.1 / 0.9 + 2
-    assert max(alone, shared) <= most, "jittered by a tenth"
+    assert max(alone, shared) <= most, "spread by a tenth"
     assert apart > most
 
 

@@ -72,12 +72,14 @@ SAID = {
     Removal.DESTROYED: "KeyDestroyed",
     Removal.PURGED: "KeyNotFound",
     Removal.GRANT: "NotAuthorized",
-    Removal.API_KEY: "SecretNotFound",
+    Removal.API_KEY: "CredentialsMissing",
     Removal.AWAY: "KeyProtectUnavailable",
 }
-"""What the binding says of its root key after each removal: `KeyUsable`."""
-NO_ANSWER = (Removal.API_KEY, Removal.AWAY)
-"""No clear no: a Secret may be applied again a second later, as Key Protect may answer again."""
+"""What the binding says of its root key after each removal, once no token is left: `KeyUsable`."""
+NOTICED = SAID | {Removal.API_KEY: "SecretNotFound"}
+"""And at first: while the token at hand is good, a missing Secret is only said."""
+IN_MEMORY = (Removal.API_KEY, Removal.AWAY)
+"""What was unwrapped, and the token, serve on for a while."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def expected(row: Row) -> End:
     moved                     nothing was left under A when it went (*after*); or A works (*binding deleted*); or
                               what was left is sealed anew from its kept source, which is looked at again and again
                               anyway; or there is no answer, and the data key was unwrapped less than
-                              `dataKeyCacheSeconds` ago (*during*)
+                              `dataKeyCacheSeconds` ago, or a token is at hand (*during*)
     held                      `Forbid` and no Standby: there is nothing to move to, so the binding stays in force. It
                               names that cure, and beside it what is wrong with the root key. Nothing is stuck: all
                               opens again with the root key, and none of it can be moved before another is bound
@@ -125,8 +127,10 @@ def expected(row: Row) -> End:
         return End("StillNeeded", "Current" if works else said, said)
     if row.removal is Removal.BINDING or row.moment is Moment.AFTER or not row.handover:
         return MOVED
-    if row.removal in NO_ANSWER:
-        return MOVED if row.moment is Moment.DURING else End("Releasing", "ReEncrypting", said)
+    if row.removal in IN_MEMORY and row.moment is Moment.DURING:
+        return MOVED
+    if row.removal is Removal.AWAY:
+        return End("Releasing", "ReEncrypting", said)
     left = MARTS if row.moment is Moment.BEFORE else MARTS[1:]
     marts = tuple("Stuck" if name in left else "Sealed" for name in MARTS)
     return End("Stuck", "Stuck", said, marts, left, digest=True)
@@ -244,7 +248,7 @@ class Play:
     def noticed(self) -> None:
         """Wait until the operator says so, where it still looks at A."""
         if self.team.get("RootKeyBinding", "a"):
-            self.team.until_reason("RootKeyBinding", "a", SAID[self.row.removal], "KeyUsable")
+            self.team.until_reason("RootKeyBinding", "a", NOTICED[self.row.removal], "KeyUsable")
 
     def bring_back(self) -> None:
         """Give back what was taken; a purged root key never comes back, nor does a deleted binding by itself."""
@@ -396,7 +400,7 @@ def play(played: list[Play], scene: Scene) -> None:
     if removal is not Removal.BINDING:
         each(played, Play.noticed)
     each(during, Play.let_go)
-    if removal in NO_ANSWER:
+    if removal in IN_MEMORY:
         each(during, Play.over)  # what was unwrapped before still serves
         scene.operator.restart()  # and now the cache is empty
     each(before, Play.begin)

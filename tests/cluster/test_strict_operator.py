@@ -48,6 +48,24 @@ def test_a_root_key_that_is_not_on_the_allow_list(strict: Scene, vault: Vault) -
     assert not team.calls()
 
 
+def test_an_account_that_only_the_crn_claims(strict: Scene, vault: Vault) -> None:
+    """The list allows one account. A root key of another one, whose CRN says that account, is never in force."""
+    team = Team(strict, vault, GRANTED)
+    (key,) = team.root_keys()
+    false = key.replace(key.split(":")[6], "a/" + "f" * 32)
+    team.instance("claims")
+    team.marts("claims-one", instance="claims", handover=True)
+    team.bind("claims", false, instance="claims")
+    found = team.until_reason("RootKeyBinding", "claims", "CRNMismatch")
+    assert false in found["message"]
+    assert key in found["message"]
+    assert team.condition("RootKeyBinding", "claims", "Stalled")["status"] == "True"
+    team.until_reason("DataMart", "claims-one", "WaitingForRootKey")
+    team.polled()
+    assert "properties" not in team.get("OpenScaleInstance", "claims")["status"]
+    assert not {"wrap", "unwrap", "rewrap"} & set(team.calls()), "Key Protect was asked whose it is, and nothing else"
+
+
 def test_a_trusted_profile_where_they_are_off(strict: Scene, vault: Vault) -> None:
     """The binding says that they are off, and what to use instead."""
     team = Team(strict, vault, OTHER)

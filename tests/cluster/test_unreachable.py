@@ -95,7 +95,8 @@ class Ways:
         asked = {way: after[way] - before[way] for way in WAYS}
         assert max(asked.values()) <= most, asked
         assert asked["slow"] <= 1
-        assert asked["429-later"] <= 1, "Retry-After is honoured"
+        if operation != "metadata":  # a look is never put off: a no would go unnoticed meanwhile
+            assert asked["429-later"] <= 1, "Retry-After is honoured"
 
 
 @pytest.fixture
@@ -243,7 +244,7 @@ def test_iam_away_without_a_token(team: Team, way: str) -> None:
     before = team.scene.emulator.counts()["iam.token"]
     team.nothing_written(POLLS)
     asked = team.scene.emulator.counts()["iam.token"] - before
-    assert asked <= (1 if way in ("slow", "429-later") else EACH_TWICE)
+    assert asked <= (1 if way == "slow" else EACH_TWICE)
     team.scene.emulator.clear_faults()
     team.until_protected(key, seconds=60)
     team.prove(key)

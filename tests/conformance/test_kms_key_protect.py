@@ -15,7 +15,7 @@ from openscale_byok.adapters.global_key import GlobalKey, generate_values
 from openscale_byok.adapters.global_root_key import GlobalKeys
 from openscale_byok.adapters.http import MAX_RETRY_AFTER
 from openscale_byok.adapters.iam import FRESH_FRACTION, RENEWAL_RETRY_SECONDS, Iam, api_key_form
-from openscale_byok.adapters.key_protect import KeyProtectKey
+from openscale_byok.adapters.key_protect import KeyProtectKey, Token
 from openscale_byok.adapters.root_keys import Policy, RootKeyDirectory, owners_root_key
 from openscale_byok.core.key_state import KeyState
 from openscale_byok.core.source import Source
@@ -248,7 +248,7 @@ async def test_a_token_serves_many_calls(customer: Customer, emulator: Emulator,
     emulator.reset_counts()
     fresh = Customer(emulator, customer.session, customer.service_id, customer.secrets)
     await asyncio.gather(*(fresh.kms(crn).unwrap(wrapped, AAD) for _ in range(5)))
-    assert emulator.counts() == {"unwrap": 5, "iam.token": 1}
+    assert emulator.counts() == {"unwrap": 5, "iam.token": 1, "metadata": 1}, "the CRN is proven once for all of them"
 
 
 async def test_revoked_api_key(customer: Customer, emulator: Emulator, crn: str, wrapped: str) -> None:
@@ -318,6 +318,75 @@ async def test_a_refusal_repeats_no_body(
     with pytest.raises((Refused, Unavailable)) as caught:
         await customer.kms(crn).unwrap(wrapped, AAD)
     assert MARKER not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(409, Reason.KEY_DISABLED), (410, Reason.KEY_DESTROYED), (422, Reason.KEY_DISABLED)]
+)
+@pytest.mark.parametrize("operation", ["unwrap", "wrap", "rewrap"])
+async def test_a_no_that_nobody_explains_is_a_no(
+    customer: Customer, emulator: Emulator, crn: str, wrapped: str, operation: str, status: int, reason: Reason
+) -> None:
+    """That the metadata cannot be read takes nothing back: the status of the refused action stands."""
+    kms = customer.kms(crn)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "unwrap": lambda: kms.unwrap(wrapped, AAD),
+        "wrap": lambda: kms.generate(AAD),
+        "rewrap": lambda: kms.rewrap(wrapped, AAD),
+    }
+    emulator.fault(operation, status=status)
+    emulator.fault("metadata", status=503)
+    said = await refusal(calls[operation](), reason)
+    assert "its metadata could not be read" in said.message
+
+
+FALSE = {
+    "another account": lambda crn: crn.replace(crn.split(":")[6], "a/" + "f" * 32),
+    "another region": lambda crn: crn.replace(":us-south:", ":eu-de:"),
+    "another cloud": lambda crn: crn.replace(":bluemix:", ":staging:"),
+    "another service": lambda crn: crn.replace(":kms:", ":hs-crypto:"),
+}
+
+
+@pytest.mark.parametrize("operation", ["look", "wrap", "unwrap", "rewrap"])
+@pytest.mark.parametrize("false", FALSE.values(), ids=FALSE)
+async def test_a_crn_that_key_protect_does_not_confirm(
+    customer: Customer, emulator: Emulator, crn: str, wrapped: str, operation: str, false: Callable[[str], str]
+) -> None:
+    """The key is found by its id alone. What else its CRN says is believed by nobody: no action is even tried."""
+    for kms, field_ in ((customer.kms(false(crn)), "spec.rootKey.crn"), (customer.owners(false(crn)), SETTING)):
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "look": kms.look,
+            "unwrap": lambda kms=kms: kms.unwrap(wrapped, AAD),
+            "wrap": lambda kms=kms: kms.generate(AAD),
+            "rewrap": lambda kms=kms: kms.rewrap(wrapped, AAD),
+        }
+        if field_ == SETTING and operation in ("unwrap", "rewrap"):
+            continue  # what it wrapped carries its CRN: the one at hand is not of that one
+        said = await refusal(calls[operation](), Reason.CRN_MISMATCH)
+        assert field_ in said.message
+        assert crn in said.message
+        assert false(crn) in said.message
+    assert set(emulator.counts()) <= {"metadata", "iam.token"}
+
+
+SETTING = "OPENSCALE_BYOK_GLOBAL_ROOT_KEY"
+
+
+@pytest.mark.parametrize("odd", ["x" * 257, "crn with\na line break", "", None, 7, ["crn"]])
+async def test_an_answer_about_another_key(
+    customer: Customer, emulator: Emulator, crn: str, wrapped: str, odd: object
+) -> None:
+    """Whatever stands in the place of the CRN is not repeated unless it could be one; and it proves nothing."""
+    kms = customer.kms(crn)
+    emulator.fault("metadata", status=200, body=json.dumps({"resources": [emulator.key(crn) | {"crn": odd}]}))
+    said = await refusal(kms.look(), Reason.CRN_MISMATCH)
+    assert "none that could be read" in said.message
+    assert MARKER not in said.message
+    await refusal(kms.unwrap(wrapped, AAD), Reason.CRN_MISMATCH)
+    emulator.clear_faults()
+    await kms.look()
+    await kms.unwrap(wrapped, AAD)
 
 
 async def test_correlation_id_is_kept(customer: Customer, emulator: Emulator, crn: str, wrapped: str) -> None:
@@ -410,7 +479,7 @@ async def test_a_host_that_hangs_takes_no_connection_of_another(monkeypatch: pyt
     """As many calls as may be to one host hang: another host is answered all the same."""
     monkeypatch.setattr(http, "TO_ONE_HOST", 3)
     hanging = asyncio.Semaphore(0)
-    body = json.dumps({"resources": [{"state": 1, "keyVersion": {"id": "v1"}}]}).encode()
+    body = json.dumps({"resources": [{"crn": "crn", "state": 1, "keyVersion": {"id": "v1"}}]}).encode()
     over = asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -453,7 +522,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 async def test_a_body_in_two_pieces() -> None:
     """An answer is read to its end, however the network cuts it."""
-    body = json.dumps({"resources": [{"state": 1, "keyVersion": {"id": "v1"}}]}).encode()
+    body = json.dumps({"resources": [{"crn": "crn", "state": 1, "keyVersion": {"id": "v1"}}]}).encode()
     begun = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -510,8 +579,8 @@ class _server:  # noqa: N801 -- used as a function
 
 
 class _OneToken:
-    async def token(self, *, fresh: bool = False, look: bool = False) -> str:
-        return "token"
+    async def token(self, *, fresh: bool = False, look: bool = False) -> Token:
+        return Token("token")
 
 
 def _bare(session: aiohttp.ClientSession, url: str) -> KeyProtectKey:

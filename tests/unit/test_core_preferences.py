@@ -176,3 +176,13 @@ def test_a_patch_that_does_not_fit_changes_nothing(operations, reason):
     with pytest.raises(Refused) as error:
         patched(operations, A)
     assert error.value.reason is reason
+
+
+def test_a_crn_that_key_protect_does_not_confirm_is_told_and_waited_for_no_longer():
+    """The binding says that Key Protect names another CRN: that is an end, and no progress."""
+    mismatch = {"type": "KeyUsable", "status": "False", "reason": "CRNMismatch", "message": "names another"}
+    raw = binding("b", B).model_dump(by_alias=True)
+    raw["status"] = {"conditions": [mismatch | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    found = progress(instance(A, "False"), [RootKeyBinding.of(raw), binding("a", A, going=True)], B)
+    assert (found.done, found.over, found.contradicted) == (False, True, "names another")
+    assert not progress(instance(A, "False"), [binding("b", B), binding("a", A, going=True)], B).over

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from openscale_byok.adapters.http import exchange
-from openscale_byok.errors import Refused, Unavailable
+from openscale_byok.errors import ByokError, Refused, Unavailable
 from openscale_byok.reasons import Reason
 
 FRESH_FRACTION = 0.8
@@ -73,14 +73,23 @@ class Iam:
         Raises:
             Refused: IAM says no (400, 401, 403).
             Unavailable: no answer.
+            ByokError: whatever `form` raises. The token at hand is none the worse for it.
         """
-        at = hashlib.sha256(who.encode()).hexdigest()
-        kept = self._kept.get(at)
-        if kept is None or fresh or self._now() >= kept.expires:
-            return await asyncio.shield(self._flight(at, form, cure))
+        found = None if fresh else self.at_hand(form, who, cure)
+        return found if found is not None else await asyncio.shield(self._flight(_digest(who), form, cure))
+
+    def at_hand(self, form: Callable[[], Awaitable[Form]], who: str, cure: str) -> str | None:
+        """The token at hand, if it is good; renewed beside once most of its life is over. Arguments as of `token`."""
+        kept = self._kept.get(_digest(who))
+        if kept is None or self._now() >= kept.expires:
+            return None
         if self._now() >= kept.renew:
-            self._flight(at, form, cure)
+            self._flight(_digest(who), form, cure)
         return kept.token
+
+    def forget(self, who: str) -> None:
+        """Keep no token of these credentials any more: others took their place."""
+        self._kept.pop(_digest(who), None)
 
     def _flight(self, at: str, form: Callable[[], Awaitable[Form]], cure: str) -> asyncio.Task[str]:
         flight = self._flights.get(at)
@@ -96,15 +105,24 @@ class Iam:
 
     async def _fetch(self, at: str, form: Callable[[], Awaitable[Form]], cure: str) -> str:
         try:
-            kept = self._kept[at] = await self._ask(await form(), cure)
+            asked = await form()
+        except ByokError:
+            # Whoever may edit a Secret must not end the poll by it: what was bought before is still good.
+            self._renew_later(at, 0.0)
+            raise
+        try:
+            kept = self._kept[at] = await self._ask(asked, cure)
         except Unavailable as error:
-            if at in self._kept:  # IAM is away, and this one is still good
-                self._kept[at].renew = self._now() + max(RENEWAL_RETRY_SECONDS, error.retry_after or 0.0)
+            self._renew_later(at, error.retry_after or 0.0)
             raise
         except Refused:
             self._kept.pop(at, None)
             raise
         return kept.token
+
+    def _renew_later(self, at: str, seconds: float) -> None:
+        if at in self._kept:
+            self._kept[at].renew = self._now() + max(RENEWAL_RETRY_SECONDS, seconds)
 
     async def _ask(self, form: Form, cure: str) -> _Kept:
         answer = await exchange(
@@ -127,3 +145,7 @@ class Iam:
             raise Unavailable(Reason.IAM_UNAVAILABLE, "IAM answers without a token") from None
         now = self._now()
         return _Kept(token, now + life * FRESH_FRACTION, now + life - 10)
+
+
+def _digest(who: str) -> str:
+    return hashlib.sha256(who.encode()).hexdigest()

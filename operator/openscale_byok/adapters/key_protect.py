@@ -4,10 +4,13 @@ Source: IBM Key Protect API v2. Bodies of wrap, unwrap and rewrap are flat; ever
 missing permission is 401, not 403, so a 401 is believed only after one fresh token.
 """
 
+import asyncio
 import base64
 import binascii
 import json
+import re
 import uuid
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -26,10 +29,19 @@ from openscale_byok.resources import RootKeyCRN
 _STATES = {1: KeyState.ACTIVE, 2: KeyState.SUSPENDED, 3: KeyState.DEACTIVATED, 5: KeyState.DESTROYED}
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token, and what is wrong with the credentials that it was bought with."""
+
+    text: str = field(repr=False)
+    unread: tuple[Reason, str] | None = None
+    """Why they could not be read again, where that was tried: when this one ends there is no other."""
+
+
 class Tokens(Protocol):
     """Where access tokens come from."""
 
-    async def token(self, *, fresh: bool = False, look: bool = False) -> str:
+    async def token(self, *, fresh: bool = False, look: bool = False) -> Token:
         """An access token. *fresh*: the one at hand was refused. *look*: read the credentials anew."""
         ...
 
@@ -37,9 +49,20 @@ class Tokens(Protocol):
 class KeyProtectKey:
     """One root key of Key Protect, used with one set of credentials."""
 
-    def __init__(self, session: aiohttp.ClientSession, crn: RootKeyCRN, endpoint: str, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        crn: RootKeyCRN,
+        endpoint: str,
+        tokens: Tokens,
+        named_in: str = "spec.rootKey.crn",
+    ) -> None:
+        """*named_in* is the field or setting that names it, for whoever is to correct that."""
         self._session = session
         self._crn = crn
+        self._named_in = named_in
+        self._proven = False
+        self._proof: asyncio.Task[KeyLook] | None = None
         self._url = f"{endpoint.rstrip('/')}/api/v2/keys/{quote(crn.key, safe='')}"
         self._tokens = tokens
 
@@ -59,36 +82,82 @@ class KeyProtectKey:
 
     async def look(self) -> KeyLook:
         """See `ports.Kms`. Asks for the metadata, for which the Reader role is enough."""
-        answer = await self._send("GET", "/metadata", None, look=True)
+        token = await self._tokens.token(look=True)
+        answer = await self._send("GET", "/metadata", None, token)
         if answer.status != 200:
             raise self._refusal(answer)
         try:
             key = answer.json["resources"][0]
+            self._prove(key["crn"])
             state = _STATES[key["state"]]
             version = str((key.get("keyVersion") or {}).get("id", ""))
         except (KeyError, IndexError, TypeError):
-            raise Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "Key Protect's metadata has no state") from None
+            raise Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "Key Protect's metadata has no CRN or no state") from None
         if key.get("extractable"):
-            text = "rootKey.crn: this is a standard key, which cannot wrap; name a root key (extractable: false)"
+            text = f"{self._named_in}: this is a standard key, which cannot wrap; name a root key (extractable: false)"
             raise Refused(Reason.KEY_NOT_ROOT, text)
         until = key.get("restoreExpirationDate") if state is KeyState.DESTROYED else key.get("expirationDate")
-        return KeyLook(state, version, _date(until))
+        return KeyLook(state, version, _date(until), unread=token.unread)
+
+    def _prove(self, said: object) -> None:
+        """Compare the CRN with the one that Key Protect names for this key: all of it.
+
+        The key is asked for by its id and its instance. Account and region would be the word of whoever wrote the
+        CRN; and what its owner allows is told by them.
+
+        Raises:
+            Refused: `CRNMismatch`.
+        """
+        self._proven = said == self._crn.text
+        if not self._proven:
+            other = said if isinstance(said, str) and re.fullmatch("[!-~]{1,256}", said) else "none that could be read"
+            text = (
+                f"{self._named_in}: names {self._crn.text}, and Key Protect's answer {other}: if that is the root key "
+                "that you mean, name it so; else correct the endpoint or the key's id"
+            )
+            raise Refused(Reason.CRN_MISMATCH, text)
+
+    async def _prove_first(self) -> None:
+        """Nothing is done with a root key of which only its CRN's writer says whose it is. One look serves all who
+        wait."""
+        if self._proven:
+            return
+        if self._proof is None:
+            self._proof = asyncio.create_task(self.look())
+            self._proof.add_done_callback(self._proof_ended)
+        await asyncio.shield(self._proof)
+
+    def _proof_ended(self, proof: asyncio.Task[KeyLook]) -> None:
+        self._proof = None
+        if not proof.cancelled():
+            proof.exception()  # perhaps nobody waits any more
 
     async def _act(self, action: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 -- JSON
-        answer = await self._send("POST", f"/actions/{action}", body)
+        await self._prove_first()
+        answer = await self._send("POST", f"/actions/{action}", body, await self._tokens.token())
         if answer.status == 200:
             return answer.json
         if answer.status in (409, 410, 422) and _code(answer) != "UNPROCESSABLE_CIPHERTEXT_ERR":
             # The status alone does not tell the state: the metadata does.
-            raise by_state(await self.look(), action)
+            try:
+                look = await self.look()
+            except Unavailable:
+                # A no that nobody could explain is a no all the same.
+                raise self._by_status(answer, action) from None
+            raise by_state(look, action)
         raise self._refusal(answer)
 
-    async def _send(self, method: str, path: str, body: dict[str, Any] | None, *, look: bool = False) -> Answer:
-        answer = await self._once(method, path, body, await self._tokens.token(look=look))
-        if answer.status == 401:
-            # Also what an expired token looks like. One fresh one; a second 401 is a clear no.
-            answer = await self._once(method, path, body, await self._tokens.token(fresh=True))
-        return answer
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None, token: Token) -> Answer:
+        answer = await self._once(method, path, body, token.text)
+        if answer.status != 401:
+            return answer
+        # Also what an expired token looks like. One fresh one; a second 401 is a clear no. And so is the first where
+        # no other token can be had: the one at hand is used no longer than it lives.
+        try:
+            fresh = await self._tokens.token(fresh=True)
+        except Unavailable:
+            return answer
+        return await self._once(method, path, body, fresh.text)
 
     async def _once(self, method: str, path: str, body: dict[str, Any] | None, token: str) -> Answer:
         headers = {
@@ -108,10 +177,18 @@ class KeyProtectKey:
             data=None if body is None else json.dumps(body),
         )
 
+    def _by_status(self, answer: Answer, action: str) -> Refused:
+        """What a refused action says by itself."""
+        trace = answer.correlation_id if _plain(answer.correlation_id) else ""
+        gone = answer.status == 410
+        state = "was deleted" if gone else "is disabled, or its state allows no such action"
+        text = f"the root key {state}: Key Protect refuses to {action} with it, and its metadata could not be read"
+        return Refused(Reason.KEY_DESTROYED if gone else Reason.KEY_DISABLED, text, trace=trace)
+
     def _refusal(self, answer: Answer) -> Refused:
         trace = answer.correlation_id if _plain(answer.correlation_id) else ""
         if answer.status == 404:
-            text = "rootKey.crn: Key Protect does not know this key in this instance, or it was purged"
+            text = f"{self._named_in}: Key Protect does not know this key in this instance, or it was purged"
             return Refused(Reason.KEY_NOT_FOUND, text, trace=trace)
         if answer.status in (401, 403):
             text = "Key Protect refuses these credentials for this root key: grant them the role Reader on it"
@@ -120,7 +197,7 @@ class KeyProtectKey:
             text = "the wrapped data key is not one of this root key for this instance"
             return Refused(Reason.TAMPERED, text, trace=trace)
         if _code(answer) == "KEY_ROOT_REQ_ERR":
-            text = "rootKey.crn: this is a standard key, which cannot wrap"
+            text = f"{self._named_in}: this is a standard key, which cannot wrap"
             return Refused(Reason.KEY_NOT_ROOT, text, trace=trace)
         text = f"Key Protect refuses with status {answer.status} {_code(answer)}"
         return Refused(Reason.NOT_AUTHORIZED, text, trace=trace)

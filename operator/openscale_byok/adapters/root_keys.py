@@ -1,5 +1,6 @@
 """Where root keys are found: which endpoint, with which credentials, and whether that is allowed here."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +11,18 @@ import aiohttp
 
 from openscale_byok.adapters.global_root_key import GlobalRootKey
 from openscale_byok.adapters.iam import Form, Iam, api_key_form, trusted_profile_form
-from openscale_byok.adapters.key_protect import KeyProtectKey
-from openscale_byok.errors import Missing, Refused, Unavailable
+from openscale_byok.adapters.key_protect import KeyProtectKey, Token
+from openscale_byok.errors import CredentialsUnavailable, Missing, Refused, Unavailable
 from openscale_byok.ports import Kms, SourceReader
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import Credentials, RootKeyBinding, RootKeyCRN, SecretKeyRef, crn
 
 TOKEN_AUDIENCE = "iam"
+READ_SECONDS = 1.0
+"""How long a look waits for the API server to show the credentials anew, before it goes on with the token at hand:
+whoever keeps the API server busy must not hold up a revocation by it."""
+FORM_SECONDS = 3.0
+"""How long it may take where there is no other way to a token."""
 MOST_AT_HAND = 4_096
 """Root keys that are kept as they were made: each opening of a password asks for one. They hold no answer, no token."""
 
@@ -88,7 +94,7 @@ class RootKeyDirectory:
         self._accounts = accounts
         self._policy = policy
         self._global_key = global_key
-        self._known: dict[tuple[str, str], str] = {}
+        self._known: dict[tuple[str, str], _ApiKey] = {}
         self._made = lru_cache(MOST_AT_HAND)(self._customer)
 
     def global_key(self) -> Kms:
@@ -131,48 +137,108 @@ def owners_root_key(
 ) -> Kms:  # fmt: skip
     """A root key of the operator's owner, with the API key in a Secret of the operator's own namespace."""
     tokens = _ApiKeyTokens(iam, sources, namespace, at, {}, "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_SECRET")
-    return GlobalRootKey(root_key.text, KeyProtectKey(session, root_key, endpoint, tokens))
+    named_in = "OPENSCALE_BYOK_GLOBAL_ROOT_KEY (or …_FORMER)"
+    return GlobalRootKey(root_key.text, KeyProtectKey(session, root_key, endpoint, tokens, named_in))
+
+
+@dataclass(slots=True)
+class _ApiKey:
+    """The API key that a Secret held when it was last read."""
+
+    digest: str
+    successor: bool
+    """It took the place of another one, and IAM has not said yet whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ApiKeyTokens:
-    """Tokens for an API key in a Secret. The Secret is read again at each look, so that a new key counts soon."""
+    """Tokens for an API key in a Secret. The Secret is read again at each look, so that a new key counts soon.
+
+    Whoever may edit the Secret must not blind the look by it: where it cannot be read, the token that was bought with
+    what it held serves until its end. Where it holds another API key, nothing of the former one counts any more.
+    """
 
     iam: Iam
     sources: SourceReader
     namespace: str
     ref: SecretKeyRef
-    known: dict[tuple[str, str], str]
+    known: dict[tuple[str, str], _ApiKey]
     asked_in: str = "credentials.apiKeySecretRef"
     """The field or setting that names the Secret."""
 
-    async def token(self, *, fresh: bool = False, look: bool = False) -> str:
+    async def token(self, *, fresh: bool = False, look: bool = False) -> Token:
         """See `key_protect.Tokens`."""
-        at = (self.namespace, f"{self.ref.name}/{self.ref.key}")
-        if look or fresh or at not in self.known:
-            key = await self._read()
-            self.known[at] = hashlib.sha256(key.encode()).hexdigest()
-        cure = f"put a valid API key into {self.asked_in}: Secret {self.ref.name}, key {self.ref.key}"
-        return await self.iam.token(self._form, f"{at}{self.known[at]}", cure, fresh=fresh)
+        if look or fresh or self._at not in self.known:
+            try:
+                self._learn(await self._read(READ_SECONDS if self._at in self.known else FORM_SECONDS))
+            except (CredentialsUnavailable, Refused) as error:
+                found = None if fresh else self._at_hand(error)
+                if found is None:
+                    raise
+                return found
+        key = self.known[self._at]
+        try:
+            text = await self.iam.token(self._form, self._who(key), self._cure, fresh=fresh)
+        except CredentialsUnavailable:
+            raise
+        except Unavailable:
+            if not key.successor:
+                raise
+            # It would be an outage that whoever edits the Secret brings about: until now the look went on.
+            text = f"{self.asked_in}: Secret {self.ref.name} holds another API key, and IAM, asked whose, cannot answer"
+            raise Refused(Reason.CREDENTIALS_MISSING, text) from None
+        key.successor = False
+        return Token(text)
+
+    def _at_hand(self, error: CredentialsUnavailable | Refused) -> Token | None:
+        """The token that was bought with what the Secret held before, if it is good; with why there is no other."""
+        key = self.known.get(self._at)
+        text = self.iam.at_hand(self._form, self._who(key), self._cure) if key is not None else None
+        lasting = error.reason is not Reason.CLUSTER_UNAVAILABLE
+        return None if text is None else Token(text, (error.reason, error.message) if lasting else None)
+
+    @property
+    def _cure(self) -> str:
+        return f"put a valid API key into {self.asked_in}: Secret {self.ref.name}, key {self.ref.key}"
+
+    @property
+    def _at(self) -> tuple[str, str]:
+        return self.namespace, f"{self.ref.name}/{self.ref.key}"
+
+    def _who(self, key: _ApiKey) -> str:
+        return f"{self._at}{key.digest}"
+
+    def _learn(self, key: str) -> None:
+        digest, before = hashlib.sha256(key.encode()).hexdigest(), self.known.get(self._at)
+        if before is None or before.digest != digest:
+            self.known[self._at] = _ApiKey(digest, successor=before is not None)
+            if before is not None:
+                self.iam.forget(self._who(before))
 
     async def _form(self) -> Form:
-        return api_key_form(await self._read())
+        return api_key_form(await self._read(FORM_SECONDS))
 
-    async def _read(self) -> str:
+    async def _read(self, seconds: float) -> str:
         where = f"{self.asked_in}: Secret {self.ref.name}"
         try:
-            source = await self.sources.read(self.namespace, self.ref.name)
+            async with asyncio.timeout(seconds):
+                source = await self.sources.read(self.namespace, self.ref.name)
         except Missing:
             text = f"{where} does not exist in this namespace (yet)"
-            raise Unavailable(Reason.SECRET_NOT_FOUND, text) from None
+            raise CredentialsUnavailable(Reason.SECRET_NOT_FOUND, text) from None
+        except Unavailable as error:
+            raise CredentialsUnavailable(error.reason, f"{where}: {error.message}") from None
+        except TimeoutError:
+            text = f"{where}: the API server does not answer"
+            raise CredentialsUnavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
         try:
             key = source.values[self.ref.key].decode("ascii").strip()
         except KeyError:
-            raise Refused(Reason.SECRET_KEY_MISSING, f"{where} has no key {self.ref.key}; add it") from None
+            raise Refused(Reason.CREDENTIALS_MISSING, f"{where} has no key {self.ref.key}; add it") from None
         except UnicodeDecodeError:
             raise Refused(Reason.CREDENTIALS_REFUSED, f"{where}, key {self.ref.key}: not an API key") from None
         if not key:
-            raise Refused(Reason.CREDENTIALS_REFUSED, f"{where}, key {self.ref.key}: the API key is empty")
+            raise Refused(Reason.CREDENTIALS_MISSING, f"{where}, key {self.ref.key}: the API key is empty")
         return key
 
 
@@ -186,18 +252,25 @@ class _ProfileTokens:
     profile: str
     account: str
 
-    async def token(self, *, fresh: bool = False, look: bool = False) -> str:  # noqa: ARG002 -- nothing to read anew
+    async def token(self, *, fresh: bool = False, look: bool = False) -> Token:  # noqa: ARG002 -- nothing to read anew
         """See `key_protect.Tokens`."""
         who = f"{self.namespace}/{self.account}"
         cure = f"have the profile in credentials.trustedProfile trust ServiceAccount {who}"
-        return await self.iam.token(self._form, f"{who}/{self.profile}", cure, fresh=fresh)
+        return Token(await self.iam.token(self._form, f"{who}/{self.profile}", cure, fresh=fresh))
 
     async def _form(self) -> Form:
+        where = "credentials.trustedProfile"
         try:
-            cr_token = await self.accounts.service_account_token(self.namespace, self.account, TOKEN_AUDIENCE)
+            async with asyncio.timeout(FORM_SECONDS):
+                cr_token = await self.accounts.service_account_token(self.namespace, self.account, TOKEN_AUDIENCE)
         except Missing:
-            text = f"credentials.trustedProfile: ServiceAccount {self.account} does not exist in this namespace (yet)"
-            raise Unavailable(Reason.CREDENTIALS_NOT_FOUND, text) from None
+            text = f"{where}: ServiceAccount {self.account} does not exist in this namespace (yet)"
+            raise CredentialsUnavailable(Reason.CREDENTIALS_NOT_FOUND, text) from None
+        except Unavailable as error:
+            raise CredentialsUnavailable(error.reason, f"{where}: {error.message}") from None
+        except TimeoutError:
+            text = f"{where}: the API server does not answer"
+            raise CredentialsUnavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
         return trusted_profile_form(cr_token, self.profile)
 
 

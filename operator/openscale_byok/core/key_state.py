@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from openscale_byok.reasons import Reason
+
 
 class KeyState(StrEnum):
     """The states of Key Protect's keys that an answer can show (its numbers are 1, 2, 3 and 5)."""
@@ -36,6 +38,9 @@ class KeyLook:
     """What a data key's version begins with, if a rewrap brings it up to this one. Any other data key gets a
     successor, and what it sealed is re-encrypted; with None that is so for every version but this: a version that
     was readable may have leaked, and a rewrap would leave what was sealed to whoever has it."""
+    unread: tuple[Reason, str] | None = None
+    """Why the credentials that it was asked with could not be read again: only a token that was bought before is left,
+    and its life ends."""
 
     def behind(self, version: str) -> bool:
         """Whether a data key that this version wrapped is to be rewrapped."""

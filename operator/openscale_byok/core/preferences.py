@@ -164,6 +164,13 @@ class Progress:
 
     done: bool
     message: str
+    contradicted: str = ""
+    """What Key Protect says of the CRN that was asked for, where it names another: this never gets done."""
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.done or bool(self.contradicted)
 
     def __str__(self) -> str:
         return self.message
@@ -182,6 +189,12 @@ def progress(instance: OpenScaleInstance | None, bindings: Sequence[RootKeyBindi
     counts = instance.status.secrets
     told = f"{counts.current} of {counts.total} secrets are re-encrypted" if counts is not None else "not begun"
     if in_force != (wanted or "") or ready is None or ready.status != "True" or former:
+        wrong = _contradiction(staying, wanted)
         why = f"; {ready.message}" if ready is not None and ready.status != "True" and ready.message else ""
-        return Progress(done=False, message=f"{told}{why}")
+        return Progress(done=False, message=f"{told}{why}", contradicted=wrong)
     return Progress(done=True, message=told)
+
+
+def _contradiction(staying: Sequence[RootKeyBinding], wanted: str | None) -> str:
+    conditions = (c for b in staying if b.root_key == wanted for c in b.status.conditions if c.type == "KeyUsable")
+    return next((c.message for c in conditions if c.reason == Reason.CRN_MISMATCH), "")

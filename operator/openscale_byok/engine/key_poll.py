@@ -16,7 +16,7 @@ from openscale_byok.core.key_state import KeyLook
 from openscale_byok.core.view import UNCHECKED, KeyStanding
 from openscale_byok.engine.context import GLOBAL_HOLDER, GLOBAL_LIMIT_SECONDS, Context, log
 from openscale_byok.engine.scope import Key, Scope, backoff
-from openscale_byok.errors import ByokError, Refused, Unavailable
+from openscale_byok.errors import ByokError, CredentialsUnavailable, Refused, Unavailable
 from openscale_byok.ports import KeySeen, Kms
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, Credentials, RootKeyBinding
@@ -24,6 +24,10 @@ from openscale_byok.resources import GLOBAL, Credentials, RootKeyBinding
 EXPIRY_NOTICE = timedelta(days=30)
 LOOK_SECONDS = 60.0
 """How long a look may take, with a token bought for it; then it is one without an answer."""
+PATIENCE_SECONDS = 10.0
+"""For how long, at least, credentials that were never there are waited for, before a person must act."""
+SPACE_SECONDS = 1.0
+"""Between two looks, however long the first took."""
 LATE_SECONDS = 5.0
 """What a busy process may add to the interval, and to a look. A poll that runs is never later than that."""
 PollKey = tuple[str, str, str, str]
@@ -40,6 +44,10 @@ class _Poll:
     counts_until: float = float("-inf")
     """How long what is known may be relied on: until the next look should have begun; and once it has, in time, until
     it should have ended. One that begins late changes nothing of that: only its answer does."""
+    answered: bool = False
+    """Whether Key Protect ever said how the root key is."""
+    bare_since: float | None = None
+    """Since when there is nothing to ask it with."""
 
 
 class KeyPoll:
@@ -121,13 +129,19 @@ class KeyPoll:
         tries, interval = 0, self._context.tuning.key_poll_seconds
         clock = self._context.clock
         while True:
-            if clock.monotonic() <= poll.counts_until:
-                poll.counts_until = clock.monotonic() + LOOK_SECONDS + LATE_SECONDS
+            began = clock.monotonic()
+            if began <= poll.counts_until:
+                poll.counts_until = began + LOOK_SECONDS + LATE_SECONDS
             trouble = await self._look(poll)
-            wait = interval * (0.9 + self._context.jitter() / 5)
+            # Spread so that not all come at once, and never beyond the interval: that is what an owner is promised.
+            wait = interval * (0.8 + self._context.jitter() / 5)
             tries = tries + 1 if isinstance(trouble, Unavailable) else 0
             if isinstance(trouble, Unavailable):
-                wait = max(min(wait, backoff(tries, self._context.jitter())), trouble.retry_after or 0.0)
+                # Whoever asks for patience is given it within the interval: while nobody looks, a no goes unnoticed.
+                wait = min(wait, max(backoff(tries, self._context.jitter()), trouble.retry_after or 0.0))
+            else:
+                # From one beginning to the next: what was answered late may have been true only at the beginning.
+                wait = max(wait - (clock.monotonic() - began), min(wait, SPACE_SECONDS))
             poll.counts_until = clock.monotonic() + wait + LATE_SECONDS
             await asyncio.sleep(wait)
 
@@ -135,16 +149,39 @@ class KeyPoll:
         try:
             look = await _answered(poll.kms().look())
             found = KeyStanding(look, expiring=look.expires_within(EXPIRY_NOTICE, self._context.clock.now()))
+            poll.answered = True
+        except CredentialsUnavailable as error:
+            found = self._bare(poll, error)
         except (Refused, Unavailable) as error:
             found = KeyStanding(trouble=error)
         except Exception as error:  # noqa: BLE001 -- a poll that ended would leave a revocation unnoticed for ever
             log.error("unexpected", root_key=poll.root_key, error=type(error).__name__)
             text = f"the look at the root key failed ({type(error).__name__})"
             found = KeyStanding(trouble=Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, text))
+        if found.look is not None:
+            poll.bare_since = None
         for number, ((_, holder), scope) in enumerate(list(poll.followers.items())):
             # What is said of the global key is said once, whoever follows it.
             self._learned(holder, scope, poll.root_key, found, tell=holder != GLOBAL_HOLDER or number == 0)
         return found.trouble
+
+    def _bare(self, poll: _Poll, error: CredentialsUnavailable) -> KeyStanding:
+        """There is nothing to ask Key Protect with, by the doing of somebody in the cluster.
+
+        Then what was unwrapped is not used any more, as after a refusal: an owner who says no at this moment would not
+        be heard. Where nothing was answered yet, the credentials may still be on their way.
+        """
+        now, interval = self._context.clock.monotonic(), self._context.tuning.key_poll_seconds
+        poll.bare_since = now if poll.bare_since is None else poll.bare_since
+        for _, holder in poll.followers:
+            self._context.data_keys.drop(holder)
+        lasting = (
+            now - poll.bare_since >= max(interval, PATIENCE_SECONDS) and error.reason is not Reason.CLUSTER_UNAVAILABLE
+        )
+        if not poll.answered and not lasting:
+            return KeyStanding(trouble=error)
+        text = f"{error.message}: until it is there, Key Protect cannot be asked, and nothing is opened"
+        return KeyStanding(trouble=Refused(Reason.CREDENTIALS_MISSING, text))
 
     def _learned(self, uid: str, scope: Scope, root_key: str, found: KeyStanding, *, tell: bool) -> None:
         if uid != GLOBAL_HOLDER and _named(uid, scope) is None:

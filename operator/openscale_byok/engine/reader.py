@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from openscale_byok.core.key_state import KeyLook
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.following import Following
 from openscale_byok.engine.listing import list_anew
 from openscale_byok.engine.scope import Key, Scope
 from openscale_byok.errors import ByokError, Refused
-from openscale_byok.resources import OpenScaleInstance
+from openscale_byok.resources import Credentials, OpenScaleInstance, RootKeyBinding
 
 
 class Reader(Following):
@@ -52,6 +53,14 @@ class Reader(Following):
         found = ["list"] if any(not scope.read and not _faulty(scope) for scope in scopes) else []
         late = any(not self._poll.watches(scope, holder) for scope in scopes for holder in scope.keys)
         return [*found, "key-poll"] if late else found
+
+    async def describe(self, binding: RootKeyBinding, credentials: Credentials | None) -> KeyLook:
+        """The root key of a binding that is perhaps to be made.
+
+        Raises:
+            Refused, Unavailable: as `ports.Kms.look`.
+        """
+        return await self._context.root_keys.customer(binding, credentials).look()
 
     async def read_instance(self, scope: Scope) -> OpenScaleInstance:
         """The instance afresh; what is news in it counts as if an event had brought it, which is none any more then.

@@ -4,6 +4,7 @@ from typing import Literal
 
 from openscale_byok.core.conditions.base import Wanted, not_ready
 from openscale_byok.core.findings import Count, count, needed, spent, stuck_digest, waiting_for
+from openscale_byok.core.key_state import KeyState
 from openscale_byok.core.retention import shred_time
 from openscale_byok.core.view import Choice, KeyStanding, View, choose
 from openscale_byok.errors import Refused
@@ -19,6 +20,9 @@ def key_usable(standing: KeyStanding) -> Wanted:
         return Wanted("KeyUsable", status, trouble.reason, trouble.message)
     if look is None:
         return Wanted("KeyUsable", "Unknown", Reason.CHECKING_KEY, "Key Protect has not answered yet")
+    if look.unread is not None and look.state is KeyState.ACTIVE:
+        reason, message = look.unread
+        return Wanted("KeyUsable", "True", reason, f"{message}; until its end, the access token at hand is used")
     if standing.expiring:
         text = f"the root key expires on {look.until}: bind another before; after that it wraps no new data key"
         return Wanted("KeyUsable", "True", Reason.KEY_EXPIRING, text)

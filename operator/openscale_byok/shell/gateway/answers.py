@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
+from openscale_byok.errors import ByokError, Changed, Contradicted, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
 
 TRANSACTION = "X-Global-Transaction-ID"
@@ -25,6 +25,7 @@ REVOCATIONS = frozenset(
         Reason.KEY_DESTROYED,
         Reason.KEY_NOT_FOUND,
         Reason.KEY_NOT_ROOT,
+        Reason.CRN_MISMATCH,
         Reason.NOT_AUTHORIZED,
         Reason.CREDENTIALS_REFUSED,
         Reason.CREDENTIALS_MISSING,
@@ -44,7 +45,7 @@ def status_of(error: ByokError) -> int:
         return 404
     if error.reason in _STATUS:
         return _STATUS[error.reason]
-    if isinstance(error, Changed):
+    if isinstance(error, (Changed, Contradicted)):
         return 409
     if isinstance(error, Unavailable):
         return 503
@@ -60,7 +61,7 @@ def failure(error: ByokError, transaction: str) -> web.Response:
     if status in (429, 503):
         asked = error.retry_after if isinstance(error, Unavailable) else None
         headers["Retry-After"] = str(max(1, round(asked if asked is not None else RETRY_SECONDS)))
-    if isinstance(error, Refused) and error.reason in REVOCATIONS:
+    if isinstance(error, Refused) and error.reason in REVOCATIONS and not isinstance(error, Contradicted):
         headers[REVOKED] = "true"
     code = NOT_FOUND if status == 404 else error.reason.value
     return web.json_response(shape(code, error.message, transaction), status=status, headers=headers)

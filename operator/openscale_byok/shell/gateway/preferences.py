@@ -1,5 +1,6 @@
 """The routes of OpenScale's ``user_preferences``: the root key that a user brings."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ from openscale_byok.core.preferences import (
     ROOT_KEY,
     VALUE,
     Progress,
+    Wish,
     current,
     invalid,
     patched,
@@ -21,7 +23,7 @@ from openscale_byok.core.preferences import (
     wish,
 )
 from openscale_byok.engine.scope import Key
-from openscale_byok.errors import Changed, Missing, Refused
+from openscale_byok.errors import Changed, Contradicted, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import OpenScaleInstance, RootKeyBinding
 from openscale_byok.shell.gateway.bodies import json_of
@@ -30,6 +32,8 @@ from openscale_byok.shell.gateway.requests import Asked
 
 BINDINGS = RootKeyBinding.PLURAL
 LONGEST_WAIT_SECONDS = 300
+CONFIRM_SECONDS = 5.0
+"""How long Key Protect is asked about a CRN before its binding is made without its word."""
 TRIES = 3
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 READ = (Access("get", INSTANCES), Access("list", BINDINGS))
@@ -123,6 +127,7 @@ async def _hold(request: web.Request, instance: OpenScaleInstance, wanted: str |
         _name(asked, instance, found.create or next((b.metadata.name for b in found.delete), ""), wanted)
         try:
             if found.create:
+                await _confirm(parts, instance, found)
                 spec = spec_of(instance.metadata.name, found.root_key)
                 await parts.objects.create(RootKeyBinding.KIND, instance.metadata.namespace, found.create, spec, LABELS)
         except Changed:
@@ -133,6 +138,27 @@ async def _hold(request: web.Request, instance: OpenScaleInstance, wanted: str |
             await _remove(parts, binding)
         return not found.nothing
     raise RuntimeError("unreachable")
+
+
+async def _confirm(parts: Parts, instance: OpenScaleInstance, found: Wish) -> None:
+    """What the CRN says, by Key Protect's own word: before anything is made, or taken from what is in force.
+
+    Without an answer it is made all the same, and never comes into force unless it is confirmed.
+
+    Raises:
+        Contradicted: Key Protect names another CRN for this key.
+    """
+    meta = {"namespace": instance.metadata.namespace, "name": found.create}
+    spec = spec_of(instance.metadata.name, found.root_key)
+    binding = RootKeyBinding.of({"metadata": meta, "spec": dict(spec)})
+    try:
+        async with asyncio.timeout(CONFIRM_SECONDS):
+            await parts.reader.describe(binding, instance.spec.credentials)
+    except Refused as error:
+        if error.reason is Reason.CRN_MISMATCH:
+            raise Contradicted(error.reason, error.message) from None
+    except (Unavailable, TimeoutError):
+        return
 
 
 def _name(asked: Asked, instance: OpenScaleInstance, name: str, wanted: str | None) -> None:
@@ -160,8 +186,10 @@ async def _answer(
     with parts.waits.place(asked.caller.user) as has_place:
         if seconds and has_place:
             headers["Preference-Applied"] = f"wait={seconds}"
-            await parts.reader.until(lambda: _progress(parts, instance.key, wanted).done, float(seconds))
+            await parts.reader.until(lambda: _progress(parts, instance.key, wanted).over, float(seconds))
     found = _progress(parts, instance.key, wanted)
+    if found.contradicted:
+        raise Contradicted(Reason.CRN_MISMATCH, found.contradicted)
     if found.done:
         return web.json_response(body, headers=headers) if body else web.Response(status=204, headers=headers)
     look = f"kubectl -n {instance.metadata.namespace} get openscaleinstance {instance.metadata.name} -o wide"
