@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from openscale_byok.core.key_state import KeyState
+from openscale_byok.engine.key_poll import LATE_SECONDS
 from openscale_byok.engine.opening import Opened
 from openscale_byok.errors import ByokError
 from openscale_byok.reasons import Reason
@@ -203,6 +204,34 @@ def test_a_refused_root_key_takes_no_password(world: World) -> None:
     assert isinstance(error, ByokError)
     assert error.reason is Reason.KEY_DISABLED
     assert "sealedPassword" not in world.mart("g")["status"]
+
+
+def test_no_password_is_taken_while_nobody_looks(world: World) -> None:
+    """A replica stood still for longer than the interval, and the root key was disabled meanwhile: what it finds in its
+    memory when it goes on seals nothing."""
+    world.bind("x", "A")
+    operator, gateway = started(world)
+    asking = _run(world, operator, gateway, given(world, gateway, mart(world)))
+    answered(world, asking)
+    before = world.mart("g")["status"]["sealedPassword"]
+    world.root_key("A").state = KeyState.SUSPENDED
+    # The clock is ahead and nothing has run since: as after SIGCONT, where a request may be served first.
+    world.loop._virtual += 1.1 * world.tuning.key_poll_seconds + LATE_SECONDS + 1
+    asking = given(world, gateway, world.mart("g"))
+    for _ in range(50):  # whatever it asks of the cluster is answered, and nothing of Key Protect is
+        gateway.deliver_heard()
+        world.loop.run_ready()
+        pending = gateway.process.pending
+        found = next((n for n, call in enumerate(pending) if not call.name.startswith("kms.")), None)
+        if found is not None:
+            gateway.process.whole(found)
+    assert not asking.done(), "it waits for the look"
+    assert world.mart("g")["status"]["sealedPassword"] == before
+    asking = _run(world, operator, gateway, asking)
+    error = asking.exception()
+    assert isinstance(error, ByokError)
+    assert error.reason is Reason.KEY_DISABLED
+    assert world.mart("g")["status"]["sealedPassword"] == before
 
 
 def test_nothing_is_sealed_for_another_endpoint_than_was_seen(world: World) -> None:

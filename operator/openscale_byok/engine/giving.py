@@ -30,6 +30,8 @@ from openscale_byok.resources import (
 
 TRIES = 5
 """How often a seal begins anew because the object or the Active data key changed meanwhile."""
+LOOK_SECONDS = 5.0
+"""How long a password waits for a look at the root key, where this replica has just heard of it."""
 FIRST_DATA_KEY_SECONDS = 10.0
 """How long the first password of an instance waits for the operator to make a data key."""
 
@@ -52,7 +54,7 @@ class Giving:
         scope = self._reader.world.scope(key)
         entry = self._expect(scope)
         if entry is not None:
-            await self._context.data_key(scope, entry)
+            await self._usable(scope, entry)
 
     async def give(self, seen: DataMart, password: bytes) -> DataMart:
         """Seal a password for where a data mart goes; the data mart as stored.
@@ -94,7 +96,29 @@ class Giving:
             entry = self._expect(scope)
         if entry is None:
             raise Unavailable(Reason.WAITING_FOR_ROOT_KEY, "the instance has no data key yet; its conditions say why")
-        return entry, await self._context.data_key(scope, entry)
+        return entry, await self._usable(scope, entry)
+
+    async def _usable(self, scope: Scope, entry: DataKeyEntry) -> DataKey:
+        """The data key, by the right of a root key that is looked at: before it is unwrapped, and after.
+
+        Sealing under a root key that was refused would hide a password from the owner of the data mart; and that it
+        was not, only a look from after the last pause of this process tells.
+        """
+        if not self._looked_at(scope, entry):
+            await self._reader.until(lambda: self._looked_at(scope, entry), LOOK_SECONDS)
+        self._reader.expect_looked_at(scope, entry)
+        key = await self._context.data_key(scope, entry)
+        self._reader.expect_looked_at(scope, entry)
+        return key
+
+    def _looked_at(self, scope: Scope, entry: DataKeyEntry) -> bool:
+        try:
+            self._reader.expect_looked_at(scope, entry)
+        except Unavailable:
+            return False
+        except Refused:
+            return True
+        return True
 
     def _expect(self, scope: Scope) -> DataKeyEntry | None:
         """The Active data key, where it may seal now; None where there is none yet."""

@@ -89,7 +89,7 @@ class Opening:
         entry = instance.properties.find(envelope.data_key)
         if entry is None:
             raise _unknown(scope, sealable, envelope)
-        return _Ground(scope, sealable, envelope, entry, self._holder(scope, entry))
+        return _Ground(scope, sealable, envelope, entry, self.holder(scope, entry))
 
     def _instance(self, scope: Scope, sealable: Sealable) -> OpenScaleInstance:
         """The instance that it belongs to. One that is being deleted or suspended still opens what it holds."""
@@ -104,8 +104,13 @@ class Opening:
             raise Refused(Reason.NEWER_FORMAT, "the instance's properties have a newer format; run the newer operator")
         return instance
 
-    def _holder(self, scope: Scope, entry: DataKeyEntry) -> str:
-        """By whose right the data key is used: a root key that is looked at, and was not refused."""
+    def holder(self, scope: Scope, entry: DataKeyEntry) -> str:
+        """By whose right the data key is used: a root key that is looked at, and was not refused.
+
+        Raises:
+            Refused: it was; or no binding names it.
+            Unavailable: it was not looked at lately.
+        """
         binding = self._binding(scope, entry)
         holder = binding.metadata.uid if binding is not None else GLOBAL_HOLDER
         standing = scope.keys.get(holder)

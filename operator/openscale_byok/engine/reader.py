@@ -13,7 +13,7 @@ from openscale_byok.engine.following import Following
 from openscale_byok.engine.listing import list_anew
 from openscale_byok.engine.scope import Key, Scope
 from openscale_byok.errors import ByokError, Refused
-from openscale_byok.resources import Credentials, OpenScaleInstance, RootKeyBinding
+from openscale_byok.resources import Credentials, DataKeyEntry, OpenScaleInstance, RootKeyBinding
 
 
 class Reader(Following):
@@ -54,6 +54,14 @@ class Reader(Following):
         late = any(not self._poll.watches(scope, holder) for scope in scopes for holder in scope.keys)
         return [*found, "key-poll"] if late else found
 
+    def expect_looked_at(self, scope: Scope, entry: DataKeyEntry) -> None:
+        """Whether a data key may be used now, as a reader's may: its root key is looked at, and was not refused.
+
+        Raises:
+            Refused, Unavailable: it may not.
+        """
+        self._opening.holder(scope, entry)
+
     async def describe(self, binding: RootKeyBinding, credentials: Credentials | None) -> KeyLook:
         """The root key of a binding that is perhaps to be made.
 
@@ -83,6 +91,8 @@ class Reader(Following):
             except ByokError as error:
                 return self._failed(scope, error)
         self._poll.follow(scope)
+        for event in self._news:
+            event.set()  # a look that learned something wakes this
         if scope.empty:
             self.world.drop(key)
             self._queue.forget(key)
