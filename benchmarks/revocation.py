@@ -185,6 +185,7 @@ def run(stage: Stage, options: argparse.Namespace) -> tuple[list[Part], float]:
 
     settings = Settings(
         namespace=NAMESPACE,
+        insecure_http=True,
         iam_url=stage.scene.emulator.iam_url,
         key_protect_url=stage.scene.emulator.url,
         key_poll_seconds=options.poll_seconds,

@@ -24,7 +24,7 @@ class Program:
     def __init__(self, kubeconfig: Path, log: Path, settings: Mapping[str, str], *, detached: bool = False) -> None:
         """Settings are named as in the documentation, without the prefix ``OPENSCALE_BYOK_``."""
         self._kubeconfig = kubeconfig
-        self._settings = dict(settings)
+        self._settings = {"INSECURE_HTTP": "true"} | dict(settings)  # as Key Protect's emulator speaks
         self._detached = detached
         self._process: subprocess.Popen[bytes] | None = None
         self._begun = 0

@@ -13,6 +13,7 @@ EVERYTHING: dict[str, Any] = {
     "trustedProfiles": {"enabled": True, "serviceAccounts": ["kp"]},
     "settings": {
         "globalKeySecret": "the-key",
+        "insecureHttp": True,
         "iamUrl": "http://iam.example.com",
         "keyProtectUrl": "https://private.example.com",
         "allowedEndpoints": ["https://kp.example.com"],

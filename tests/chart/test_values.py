@@ -211,8 +211,7 @@ def test_the_notes_tell_the_next_two_commands():
         ({"admissionPolicies": {"bind": {"enabled": False}}}, "may write RootKeyBindings decides"),
         ({"admissionPolicies": {"status": {"enabled": False}}}, "may write a status puts former passwords back"),
         ({"trustedProfiles": {"enabled": True}}, "tokens of every ServiceAccount"),
-        ({"settings": {"iamUrl": "http://iam.example.com"}}, "in the clear"),
-        ({"settings": {"keyProtectUrl": "http://kp.example.com"}}, "in the clear"),
+        ({"settings": {"insecureHttp": True}}, "in the clear"),
     ],
 )
 def test_the_notes_warn(values, warning):

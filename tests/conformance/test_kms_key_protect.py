@@ -1,7 +1,10 @@
 """Key Protect behind the port: real HTTP, real IAM tokens, an emulator that IBM's own client agrees with."""
 
 import asyncio
+import contextlib
+import gzip
 import json
+import tracemalloc
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -560,6 +563,55 @@ async def test_an_endless_body() -> None:
 
     async with _server(serve) as url, aiohttp.ClientSession() as session:
         await unavailable(_bare(session, url).look())
+
+
+METADATA = json.dumps({"resources": [{"crn": "crn", "state": 1, "keyVersion": {"id": "v1"}}]}).encode()
+BODIES = {
+    "little that stands for much": (gzip.compress(b" " * (1 << 27)), "gzip"),
+    "no gzip at all": (METADATA, "gzip"),
+    "half of it": (gzip.compress(METADATA)[:-12], "gzip"),
+    "another encoding": (METADATA[::-1], "br"),
+    "deep": (b"[" * 500_000, ""),
+    "deep, in an object": (b'{"resources":' + b"[" * 500_000, ""),
+    "deep, and whole": (b'{"resources":' * 100_000 + b"1" + b"}" * 100_000, ""),
+    "a number of a million digits": (b'{"resources": ' + b"9" * 1_000_000 + b"}", ""),
+}
+
+
+@pytest.mark.parametrize(("body", "encoding"), BODIES.values(), ids=BODIES)
+async def test_no_body_costs_much(body: bytes, encoding: str) -> None:
+    """Whatever answers in Key Protect's place: it is no answer, and takes little memory to find that out."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answer(reader, writer, body, encoding)
+
+    async with _server(serve) as url, http.open_session() as session:
+        tracemalloc.start()
+        try:
+            await unavailable(_bare(session, url).look())
+            assert tracemalloc.get_traced_memory()[1] < 32 << 20
+        finally:
+            tracemalloc.stop()
+
+
+async def test_a_compressed_answer_is_an_answer() -> None:
+    """We do not ask for it, and a proxy may do it all the same."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answer(reader, writer, gzip.compress(METADATA), "GZip")
+
+    async with _server(serve) as url, http.open_session() as session:
+        assert (await _bare(session, url).look()).version == "v1"
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes, encoding: str = "") -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    named = f"Content-Encoding: {encoding}\r\n" if encoding else ""
+    head = f"HTTP/1.1 200 OK\r\n{named}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode() + body)
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
+    writer.close()
 
 
 class _server:  # noqa: N801 -- used as a function

@@ -17,6 +17,7 @@ WRONG = {
     "IAM_URL": f"ftp://{CANARY}", "KEY_PROTECT_URL": f"//{CANARY}",
     "ALLOWED_INSTANCES": f'{{"{CANARY}": "team-a"}}',
     "MINIMUM_RETENTION_DAYS": "-1",
+    "INSECURE_HTTP": CANARY,
     "TRUSTED_PROFILES": CANARY, "KEY_POLL_SECONDS": CANARY, "SOURCE_REFRESH_SECONDS": "0", "WRITES_IN_FLIGHT": "257",
     "INSTANCES_AT_ONCE": "0", "AUDIT_FILE": "", "AUDIT_CHAIN": CANARY, "LOG_LEVEL": CANARY,
 }  # fmt: skip
@@ -24,7 +25,7 @@ RIGHT = {
     "NAMESPACE": ("byok", "byok"), "GLOBAL_KEY_SECRET": ("key", "key"),
     "GLOBAL_ROOT_KEY": (CRN, CRN), "GLOBAL_ROOT_KEY_FORMER": (CRN, CRN), "GLOBAL_ROOT_KEY_SECRET": ("s", "s"),
     "GLOBAL_ROOT_KEY_ENDPOINT": ("https://kp.example.com", "https://kp.example.com"),
-    "IAM_URL": ("http://iam.example.com", "http://iam.example.com"),
+    "IAM_URL": ("https://iam.example.com", "https://iam.example.com"), "INSECURE_HTTP": ("true", True),
     "KEY_PROTECT_URL": ("https://kp.example.com", "https://kp.example.com"),
     "ALLOWED_ENDPOINTS": ('["https://kp.example.com"]', ("https://kp.example.com",)),
     "ALLOWED_ROOT_KEYS": ('{"team-a": ["crn:v1:"]}', {"team-a": ("crn:v1:",)}),
@@ -66,6 +67,24 @@ def test_a_wrong_value_is_refused_by_name(environment, name):
         Settings()
     assert [error["loc"] for error in refused.value.errors()] == [(name.lower(),)]
     assert CANARY not in str(refused.value)
+
+
+PLAIN = {
+    "IAM_URL": f"http://{CANARY}", "KEY_PROTECT_URL": f"HTTP://{CANARY}", "GLOBAL_ROOT_KEY_ENDPOINT": f"http://{CANARY}",
+    "ALLOWED_ENDPOINTS": f'["https://kp.example.com", "http://*.{CANARY}"]',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_http_is_for_development_alone(environment, name):
+    """API keys, tokens and data keys go over TLS, unless a setting says that this is no place for real ones."""
+    environment(name, PLAIN[name].lower())
+    with pytest.raises(ValidationError, match="INSECURE_HTTP") as refused:
+        Settings()
+    assert [error["loc"] for error in refused.value.errors()] == [(name.lower(),)]
+    assert CANARY not in str(refused.value)
+    environment("INSECURE_HTTP", "true")
+    assert CANARY in str(getattr(Settings(), name.lower()))
 
 
 def test_without_any_it_starts():

@@ -6,6 +6,7 @@
   (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_FORMER" "value" .Values.settings.globalRootKeyFormer)
   (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_SECRET" "value" .Values.settings.globalRootKeySecret)
   (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_ENDPOINT" "value" .Values.settings.globalRootKeyEndpoint)
+  (dict "name" "OPENSCALE_BYOK_INSECURE_HTTP" "value" (toString .Values.settings.insecureHttp))
   (dict "name" "OPENSCALE_BYOK_IAM_URL" "value" .Values.settings.iamUrl)
   (dict "name" "OPENSCALE_BYOK_KEY_PROTECT_URL" "value" .Values.settings.keyProtectUrl)
   (dict "name" "OPENSCALE_BYOK_ALLOWED_ENDPOINTS" "value" (toJson .Values.settings.allowedEndpoints))

@@ -1,6 +1,7 @@
 """One HTTP exchange with IBM: bounded in time and size, never redirected, its body never in an error."""
 
 import json
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from openscale_byok.reasons import Reason
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 """IBM answers within a second. Longer than this is an outage, and whoever waits could serve from memory instead."""
 MAX_BODY = 1 << 20
+"""Of an answer, as it is after it was decompressed."""
 MAX_RETRY_AFTER = 300.0
 """Nobody may silence us for longer than this: while we ask nothing, a revocation goes unnoticed."""
 TO_ONE_HOST = 100
@@ -32,11 +34,16 @@ class Answer:
 
 
 def open_session() -> aiohttp.ClientSession:
-    """A session that takes nothing from the environment: no proxy, no netrc, no cookies."""
+    """A session that takes nothing from the environment: no proxy, no netrc, no cookies.
+
+    What comes compressed is for `exchange` to open, which knows when to stop.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, limit_per_host=TO_ONE_HOST),
         timeout=TIMEOUT,
         trust_env=False,
+        auto_decompress=False,
+        headers={"Accept-Encoding": "identity"},
         cookie_jar=aiohttp.DummyCookieJar(),
         raise_for_status=False,
     )
@@ -57,7 +64,7 @@ async def exchange(
     """
     try:
         async with session.request(method, url, allow_redirects=False, **request) as answer:
-            raw = await _read(answer)
+            raw = _decompressed(await _read(answer), answer.headers.get("Content-Encoding", ""))
             status, headers = answer.status, answer.headers
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         # How exactly a connection fails differs from try to try: that is for the log, where it is not news each time.
@@ -70,7 +77,7 @@ async def exchange(
         raise Unavailable(unreachable, f"{_host(url)} answers {status}", retry_after=retry_after)
     try:
         body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict) and status != 401:
         # IBM's services answer with an object, also where they refuse: this is some proxy's page, and no clear no.
@@ -86,6 +93,16 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         if len(raw) > MAX_BODY:
             break
     return bytes(raw)
+
+
+def _decompressed(raw: bytes, encoding: str) -> bytes:
+    """The body as it was meant, or a little more of it than we take: a kilobyte may stand for a gigabyte."""
+    if encoding.strip().lower() not in ("gzip", "x-gzip"):
+        return raw  # as we asked for it; what it is else, is no JSON
+    try:
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(raw, MAX_BODY + 1)
+    except zlib.error:
+        return b""
 
 
 def _host(url: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from openscale_byok.adapters.root_keys import Policy
@@ -20,6 +20,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="OPENSCALE_BYOK_", frozen=True, hide_input_in_errors=True)
 
+    insecure_http: Annotated[
+        bool,
+        Field(description="Whether IAM and Key Protect may be called over http. For development: never elsewhere."),
+    ] = False
     namespace: Annotated[str, Field(min_length=1, description="The operator's own namespace.")] = "openscale-byok"
     global_key_secret: Annotated[str, Field(min_length=1, description="Secret of the global key.")] = (
         "openscale-byok-global-key"
@@ -90,6 +94,15 @@ class Settings(BaseSettings):
         False
     )
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="debug, info, …")] = "info"
+
+    @field_validator("iam_url", "key_protect_url", "global_root_key_endpoint", "allowed_endpoints")
+    @classmethod
+    def _in_secret(cls, given: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
+        """API keys and data keys do not cross a network in the clear because of a missing letter."""
+        urls = (given,) if isinstance(given, str) else given
+        if not info.data.get("insecure_http", False) and any(url.lower().startswith("http://") for url in urls):
+            raise ValueError("must be https; for development, OPENSCALE_BYOK_INSECURE_HTTP=true allows http")
+        return given
 
     def tuning(self) -> Tuning:
         """The numbers that the engine needs."""
