@@ -11,103 +11,24 @@ import logging
 import os
 import sys
 import time
-import uuid
-from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import structlog
 
 import replicas
 import results
 from drill import Act, Drill, Part
+from drill_stage import CACHE_SECONDS, Stage
 from openscale_byok.engine.reconciler import Engine
 from openscale_byok.errors import ByokError
 from openscale_byok.resources import KINDS, DataMart
 from openscale_byok.shell.settings import Settings
-from stage import manifests
-from stage.scene import NAMESPACE, Scene, raise_scene
+from stage.scene import NAMESPACE, raise_scene
 
-DRILL, API_KEY_SECRET = "drill", "key-protect"  # the name of a namespace, and of a Secret
-MARTS = 50
 GRACE_SECONDS = 5.0
 """The bound is the poll interval and this."""
-CACHE_SECONDS = 60
-"""The data keys' hard limit, as short as the CRD allows."""
 DEFAULT_POLL_SECONDS = 30.0
-
-
-@dataclass
-class Stage:
-    """A root key, the identity that may use it, and what is sealed under it."""
-
-    scene: Scene
-    root_key: str
-    service_id: str
-    api_key: str
-    namespace: str = DRILL
-    names: list[str] = field(default_factory=lambda: [f"mart-{number:02}" for number in range(MARTS)])
-
-    @classmethod
-    def set(cls, scene: Scene) -> "Stage":
-        """Seal passwords under a root key; the operator's process does it, and then ends."""
-        emulator = scene.emulator
-        root_key, service_id = emulator.create_root_key(), emulator.create_service_id()
-        emulator.grant(service_id, key=root_key)
-        made = cls(scene, root_key, service_id, emulator.create_api_key(service_id))
-        scene.namespace(DRILL)
-        scene.api.create(
-            manifests.secret(DRILL, API_KEY_SECRET, {"apikey": made.api_key}),
-            manifests.instance(DRILL, DRILL, str(uuid.uuid4()), api_key_secret=API_KEY_SECRET),
-            manifests.binding(DRILL, DRILL, DRILL, root_key, dataKeyCacheSeconds=CACHE_SECONDS),
-        )
-        for name in made.names:
-            secret = manifests.secret(DRILL, name, {"password": uuid.uuid4().hex}, handover=True)
-            scene.api.create(secret, manifests.datamart(DRILL, name, DRILL, name))
-        scene.until(lambda: all(map(_is_ready, scene.api.list(DataMart.KIND, DRILL))), "everything is sealed")
-        scene.operator.stop()
-        return made
-
-    def disable(self) -> None:
-        """Turn the root key off."""
-        self.scene.emulator.disable(self.root_key)
-
-    def enable(self) -> None:
-        """And on. (Key Protect asks for 30 seconds between the two; nobody here has learned anything by waiting.)"""
-        self.scene.emulator.enable(self.root_key, ignore_timing=True)
-
-    def revoke(self) -> None:
-        """Take the grant on the root key away."""
-        self.scene.emulator.revoke(self.service_id)
-
-    def grant(self) -> None:
-        """And give it again."""
-        self.scene.emulator.grant(self.service_id, key=self.root_key)
-
-    def delete_api_key(self) -> None:
-        """Delete the API key. IAM lets the tokens that were bought with it live on, for an hour: that hour is over."""
-        self.scene.emulator.delete_api_key(self.api_key)
-        self.scene.emulator.advance(3_601)
-
-    def new_api_key(self) -> None:
-        """Another one, in the same Secret."""
-        self.api_key = self.scene.emulator.create_api_key(self.service_id)
-        data = {"apikey": b64encode(self.api_key.encode()).decode()}
-        self.scene.api.patch("Secret", self.namespace, API_KEY_SECRET, {"data": data})
-
-    def cut_off(self) -> None:
-        """Every connection to Key Protect and IAM is dropped."""
-        self.scene.emulator.fault("*", drop=True)
-
-    def reconnect(self) -> None:
-        """They answer again."""
-        self.scene.emulator.clear_faults()
-
-
-def _is_ready(mart: manifests.Object) -> bool:
-    conditions = mart.get("status", {}).get("conditions", ())
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 @asynccontextmanager
@@ -132,6 +53,8 @@ async def play(engine: Engine, stage: Stage, options: argparse.Namespace) -> tup
             "api_key_deleted", options.others, stage.delete_api_key, stage.new_api_key,
             options.poll_seconds + GRACE_SECONDS,
         ),
+        *((f"blinded_{name}", options.blinded, take, stage.mend, options.poll_seconds + GRACE_SECONDS)
+          for name, take in stage.blinded().items()),
         ("cut_off", options.cut_off, stage.cut_off, stage.reconnect, float(CACHE_SECONDS)),
     ]  # fmt: skip
     parts = []
@@ -160,6 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100, help="of disabling the root key")
     parser.add_argument("--others", type=int, default=100, help="rounds of removing the grant, and of deleting the key")
+    parser.add_argument("--blinded", type=int, default=20, help="rounds of each way to put something in between")
     parser.add_argument("--cut-off", type=int, default=1, help="rounds without Key Protect; a minute or more each")
     parser.add_argument("--poll-seconds", type=float, default=0.5, help=f"the default is {DEFAULT_POLL_SECONDS:.0f}")
     parser.add_argument("--readers", type=int, default=50)
@@ -225,6 +149,11 @@ def _tell(parts: Sequence[Part], rate: float, options: argparse.Namespace) -> in
         }
         if part.name == "cut_off":
             values[f"{prefix}cut_off_seconds"] = round(part.last(1), 3)
+    blinded = [each for part in parts if part.name.startswith("blinded_") for each in part.rounds]
+    if blinded:
+        every = Part("blinded", blinded, options.poll_seconds + GRACE_SECONDS)
+        values[f"{prefix}blinded_p99_seconds"] = round(every.last(0.99), 3)
+        values[f"{prefix}blinded_rounds"] = len(blinded)
     if not options.dry:
         results.save(values)
     late = [part.name for part in parts if not part.kept]

@@ -12,10 +12,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_the_revocation_drill(crds: Cluster) -> None:
     """Two rounds of each way to take a root key away: every reader is refused in time, and then succeeds again."""
     argv = [str(BENCHMARKS / "revocation.py"), "--dry", "--rounds=2", "--others=2", "--cut-off=0", "--readers=5"]
-    told = run(*argv, "--gateway-rounds=2")
+    told = run(*argv, "--gateway-rounds=2", "--blinded=2")
     assert "every round ended within its bound" in told
     parts = ("disabled", "grant_removed", "api_key_deleted", "disabled, two gateways")
-    assert all(f"{part}: 2 rounds" in told for part in parts)
+    blinded = ("secret_deleted", "secret_emptied", "another_identity", "patience", "iam_away")
+    assert all(f"{part}: 2 rounds" in told for part in (*parts, *(f"blinded_{way}" for way in blinded)))
 
 
 def test_credential_reads(crds: Cluster) -> None:
