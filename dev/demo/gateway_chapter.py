@@ -11,8 +11,7 @@ from pathlib import Path
 
 from demo.curl import CA, Curl
 from demo.telling import TEAM, ProofFailed, Teller, short
-from openscale_byok.core.preferences import GATEWAY
-from openscale_byok.resources import MANAGED_BY
+from openscale_byok.core.preferences import LABELS
 from stage import manifests, visitors
 from stage.agent_process import agent
 from stage.gateway_process import Gateway
@@ -81,8 +80,8 @@ class GatewayChapter:
             self._teller.claim(answer.status in (200, 202), "the gateway binds")
             self._teller.until_protected(INSTANCE, cast.root_key)
         made = [b for b in self._scene.list("rootkeybindings", TEAM) if b["spec"]["instanceRef"]["name"] == INSTANCE]
-        owners = [binding["metadata"]["labels"][MANAGED_BY] for binding in made]
-        self._teller.claim(owners == [GATEWAY], "one RootKeyBinding, of the gateway's own")
+        labels = [binding["metadata"]["labels"] for binding in made]
+        self._teller.claim(labels == [LABELS], "one RootKeyBinding, of the gateway's own")
         self._teller.show(INSTANCE)
 
     def _data_mart(self, cast: Cast) -> str:

@@ -14,6 +14,7 @@ CONTROLLERS = (
     "serviceaccount-token-controller",
     "root-ca-certificate-publisher-controller",
     "clusterrole-aggregation-controller",
+    "validatingadmissionpolicy-status-controller",
 )
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 AUDIT_LOG = "audit.log"

@@ -21,10 +21,12 @@ _LAST = "{{- end }}\n"
 _METADATA = """metadata:
   labels:
     {{- include "openscale-byok.labels" . | nindent 4 }}
-  {{- if .Values.crds.keep }}
   annotations:
+    {{- if .Values.crds.keep }}
     helm.sh/resource-policy: keep
-  {{- end }}
+    {{- else }}
+    openscale.byok.dev/allow-deletion: "true"
+    {{- end }}
 """
 
 

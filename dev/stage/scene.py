@@ -254,7 +254,7 @@ def policies(*restorers: str) -> dict[str, Any]:
 def _await_policies(cluster: Cluster) -> None:
     """An API server hears of a policy some moments later: wait until it refuses a status to the admin.
 
-    Both policies are there then, for the other one was created before.
+    All policies are there then, for that one was created last.
     """
     probe = manifests.datamart(NAMESPACE, "is-the-policy-in-force", "none", "none")
     cluster.kubectl("apply", "-f", "-", input=manifests.as_text([probe]))

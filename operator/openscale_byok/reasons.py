@@ -101,6 +101,7 @@ class Reason(StrEnum):
     NOT_ALLOWED = "NotAllowed"
     NOT_FOUND = "NotFound"
     NOT_OURS = "NotOurs"
+    DELETION_PROTECTED = "DeletionProtected"
     INVALID_REQUEST = "InvalidRequest"
 
 
@@ -204,6 +205,7 @@ TABLE: dict[Reason, Row] = {
     Reason.NOT_ALLOWED: _act("the caller has no right to this, or it does not exist"),
     Reason.NOT_FOUND: _act("the caller may know what there is, and this is not"),
     Reason.NOT_OURS: _act("the object was not made by the gateway, which leaves it alone"),
+    Reason.DELETION_PROTECTED: _act("the object's owner protected it from deletion"),
     Reason.INVALID_REQUEST: _act("the request does not have the shape that the API demands"),
 }
 """One row for each reason; a test holds it complete and the docs equal to it."""

@@ -72,14 +72,19 @@ def test_names_are_unique_and_labelled(values):
         assert document["metadata"]["labels"]["helm.sh/chart"] == "openscale-byok-0.1.0"
 
 
-def test_two_releases_share_no_name_but_the_crds():
-    """Names follow from the release, so one release cannot take over what another one made."""
+def test_two_releases_share_no_name_but_crds_and_policies():
+    """Names follow from the release, so one release cannot take over what another one made.
+
+    Policies have one name whatever the release: two of a kind would each forbid the other's operator its writes.
+    """
 
     def names(release: str) -> set[tuple[str, str]]:
         found = chart.render({"crds": {"enabled": False}}, release=release)
         return {(one["kind"], one["metadata"]["name"]) for one in found}
 
-    assert not names("one") & names("two")
+    shared = names("one") & names("two")
+    assert {kind for kind, _ in shared} == set(chart.POLICIES)
+    assert len(shared) == 2 * 8, "all of them"
 
 
 def test_the_default_is_complete():
@@ -97,8 +102,8 @@ def test_the_default_is_complete():
         "ClusterRoleBinding": 2,
         "Role": 2,
         "RoleBinding": 2,
-        "ValidatingAdmissionPolicy": 2,
-        "ValidatingAdmissionPolicyBinding": 2,
+        "ValidatingAdmissionPolicy": 8,
+        "ValidatingAdmissionPolicyBinding": 8,
     }
 
 
@@ -117,7 +122,8 @@ def test_the_chart_installs_the_same_crds(keep):
     for expected in schema.crds():
         found = rendered.pop(expected["metadata"]["name"])
         annotations = found["metadata"].get("annotations", {})
-        assert annotations == ({"helm.sh/resource-policy": "keep"} if keep else {})
+        word = {"helm.sh/resource-policy": "keep"} if keep else {"openscale.byok.dev/allow-deletion": "true"}
+        assert annotations == word, "kept, or let through by the policy on their deletion"
         assert found | {"metadata": {"name": found["metadata"]["name"]}} == expected
     assert rendered == {}
 

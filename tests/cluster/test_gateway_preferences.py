@@ -45,7 +45,7 @@ def test_a_root_key_is_bound(ask: Ask, team: Team, shape: str) -> None:
     assert (answer.status, answer.json, answer.headers["preference-applied"]) == (200, {shape: team.keys[0]}, "wait=20")
     team.prove(team.keys[0])
     (binding,) = team.scene.api.list("RootKeyBinding", team.namespace)
-    assert binding["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "openscale-byok-gateway"
+    assert binding["metadata"]["labels"] == {"openscale.byok.dev/managed-by": "gateway"}
     assert "credentials" not in binding["spec"]
     assert ask("GET").json == {"value": team.keys[0]}
     assert ask("GET", key="").json == {KEY: team.keys[0]}

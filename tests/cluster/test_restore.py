@@ -170,8 +170,9 @@ class Site:
         for kind in (*(k.KIND for k in KINDS), "Secret"):
             for found in self.scene.api.list(kind, NAME):
                 name = found["metadata"]["name"]
-                self.scene.api.patch(kind, NAME, name, {"metadata": {"finalizers": None}})
                 self.scene.api.delete(kind, NAME, name)
+                if found["metadata"].get("finalizers"):
+                    self.scene.api.patch(kind, NAME, name, {"metadata": {"finalizers": None}})
         self.scene.operator.start()
 
 

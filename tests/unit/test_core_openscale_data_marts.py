@@ -326,6 +326,45 @@ def test_what_is_kept_elsewhere_is_changed_there():
     assert "reads its password from Secret pw: change it there" in refused.message
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("/C/hostname", "evil.example.com"),
+        ("/C/sslmode", "require"),
+        ("/database_configuration/database_type", "db2"),
+    ],
+)
+def test_where_a_secret_goes_is_not_the_gateways_to_change(path, value):
+    """It may read Secrets, its callers were not asked: neither endpoint nor its proof changes while one is named."""
+    source = {"secretRef": {"name": "pw", "key": "p"}}
+    named = {**SPEC, "database": {**SPEC["database"], "caBundle": None, "password": source}}
+    refused = refusal(data_marts.changed, mart(named), [patch(path, value)], GUID)
+    assert refused.reason is Reason.NOT_OURS
+    assert "reads its password from Secret pw, which goes where" in refused.message
+    found = data_marts.changed(mart(named), [patch("/database_configuration/location/schema_name", "other")], GUID)
+    assert found.spec == {"database": {"schema": "other"}}
+
+
+def test_what_its_owner_protects_stays_protected():
+    """OpenScale's API has no word for it: a patch leaves it as it was, and a deletion is refused with the cure."""
+    protected = mart({**SPEC, "deletionProtection": True})
+    assert data_marts.changed(protected, [patch("/name", "b")], GUID).spec == {"displayName": "b"}
+    refused = refusal(data_marts.expect_deletable, protected)
+    assert (refused.reason, "set spec.deletionProtection to false" in refused.message) == (
+        Reason.DELETION_PROTECTED,
+        True,
+    )
+    data_marts.expect_deletable(mart())
+    assert refusal(data_marts.expect_deletable, mart(labels={})).reason is Reason.NOT_OURS
+
+
+def test_what_the_gateway_made_under_its_former_label_stays_its_own():
+    """Objects from before it had a label of its own prefix; Helm's and kustomize's values of that label are not its."""
+    data_marts.expect_ours(mart(labels={"app.kubernetes.io/managed-by": "openscale-byok-gateway"}))
+    for labels in ({"app.kubernetes.io/managed-by": "Helm"}, {"openscale.byok.dev/managed-by": "me"}):
+        assert refusal(data_marts.expect_ours, mart(labels=labels)).reason is Reason.NOT_OURS
+
+
 def test_what_is_only_shown_is_not_stored():
     """A data mart of kubectl's without a display name shows its own; a patch of that shown name stores nothing."""
     bare = {name: value for name, value in SPEC.items() if name not in ("displayName", "description")}

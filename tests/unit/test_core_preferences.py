@@ -2,10 +2,10 @@
 
 import pytest
 
-from openscale_byok.core.preferences import GATEWAY, ROOT_KEY, current, patched, progress, root_key_in, wish
+from openscale_byok.core.preferences import LABELS, ROOT_KEY, current, patched, progress, root_key_in, wish
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import MANAGED_BY, OpenScaleInstance, RootKeyBinding
+from openscale_byok.resources import OpenScaleInstance, RootKeyBinding
 
 CRN = "crn:v1:bluemix:public:kms:us-south:a/0123456789abcdef0123456789abcdef:11111111-2222-4333-8444-555555555555:key:"
 A, B = (f"{CRN}00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
@@ -14,7 +14,7 @@ A, B = (f"{CRN}00000000-0000-4000-8000-00000000000{number}" for number in (1, 2)
 def binding(name, root_key, *, ours=True, going=False, made="2026-01-01T00:00:00Z"):
     """A binding as the API server holds it."""
     meta = {"name": name, "namespace": "n", "creationTimestamp": made}
-    meta |= {"labels": {MANAGED_BY: GATEWAY}} if ours else {}
+    meta |= {"labels": dict(LABELS)} if ours else {}
     meta |= {"deletionTimestamp": "2026-02-01T00:00:00Z"} if going else {}
     return RootKeyBinding.of({"metadata": meta, "spec": {"instanceRef": {"name": "i"}, "rootKey": {"crn": root_key}}})
 

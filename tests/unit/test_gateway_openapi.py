@@ -85,7 +85,7 @@ def test_the_examples_are_taken_by_the_gateways_own_code() -> None:
         {"apiVersion": "openscale.byok.dev/v1alpha1", "kind": "DataMart", "metadata": meta, "spec": wanted.spec}
     )
     validator("DataMart").validate(openscale_answers.data_mart(mart, "/openscale/x", "t"))
-    labels = {"app.kubernetes.io/managed-by": "openscale-byok-gateway"}
+    labels = {"openscale.byok.dev/managed-by": "gateway"}
     mart = mart.model_copy(update={"metadata": replace(mart.metadata, labels=labels)})
     assert changed(mart, body_of("PATCH", "/{id}")[1], INSTANCE_ID).spec == {"displayName": "Scores of 2026"}
 

@@ -49,6 +49,7 @@ OBJECTS = {
     DataMart: {
         "spec": {
             "instanceRef": {"name": "one"}, "displayName": "Scores of 2026", "description": "",
+            "deletionProtection": True,
             "database": {
                 "type": "Db2", "host": "db", "port": 50000, "name": "BLUDB", "schema": "s", "username": "u",
                 "tls": "VerifyFull", "caBundle": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",

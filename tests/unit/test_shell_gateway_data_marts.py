@@ -153,7 +153,7 @@ async def test_a_data_mart_is_made_once_its_password_can_be_sealed(client, here)
     assert here.done == ["ready", "create", "give db"]
     (name,) = here.marts
     assert found["metadata"]["id"] == name
-    assert here.marts[name]["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "openscale-byok-gateway"}
+    assert here.marts[name]["metadata"]["labels"] == {"openscale.byok.dev/managed-by": "gateway"}
     assert CANARY not in str(here.marts)
     (line,) = here.lines
     assert (line.action, line.outcome, line.namespace, line.name) == ("datamart/create", "success", "a", name)

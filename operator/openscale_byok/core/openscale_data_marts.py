@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from openscale_byok.core import json_patch
-from openscale_byok.core.openscale_configuration import CREDENTIALS, NAMES, document, read
-from openscale_byok.core.preferences import GATEWAY, invalid
+from openscale_byok.core.openscale_configuration import CONFIGURATION, CREDENTIALS, NAMES, document, read
+from openscale_byok.core.preferences import invalid, managed_by_gateway
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import MANAGED_BY, DataMart
+from openscale_byok.resources import DataMart
 
 _ENDPOINT: Final = ("type", "host", "port", "name", "username")
 _PASSWORD: Final = ("database_configuration", "credentials", "password")
@@ -70,6 +70,7 @@ def changed(mart: DataMart, body: object, service_instance_id: str) -> Change:
     before = mart.spec.dump()
     after = {"instanceRef": before["instanceRef"], **wanted}
     after["database"] = {**wanted["database"], "password": before["database"]["password"]}
+    after["deletionProtection"] = before["deletionProtection"]  # not in the API's words: as it was
     for name, shown in (("displayName", mart.metadata.name), ("description", "")):
         if name not in before and after.get(name) == shown:
             del after[name]  # only shown, never set
@@ -85,22 +86,32 @@ def changed(mart: DataMart, body: object, service_instance_id: str) -> Change:
     return Change(change, password)
 
 
-def ours(mart: DataMart) -> bool:
-    """Whether the gateway made it."""
-    return mart.metadata.labels.get(MANAGED_BY) == GATEWAY
-
-
 def expect_ours(mart: DataMart) -> None:
     """Expect that the gateway made it, before it is changed or deleted.
 
     Raises:
         Refused: `NotOurs`, and where to change it.
     """
-    if not ours(mart):
+    if not managed_by_gateway(mart):
         raise Refused(
             Reason.NOT_OURS,
             f"DataMart {mart.metadata.name} was not made by this API: change or delete it where it is kept "
             "(kubectl, Git)",
+        )
+
+
+def expect_deletable(mart: DataMart) -> None:
+    """Expect that the gateway made it, and that its owner does not protect it. Admission would refuse, without a word.
+
+    Raises:
+        Refused: `NotOurs`, `DeletionProtected`.
+    """
+    expect_ours(mart)
+    if mart.spec.deletion_protection:
+        raise Refused(
+            Reason.DELETION_PROTECTED,
+            f"DataMart {mart.metadata.name} is protected from deletion: its sealed password may be the only copy; to "
+            "have it gone, set spec.deletionProtection to false first (kubectl)",
         )
 
 
@@ -123,6 +134,13 @@ def _expect_kept_here(mart: DataMart, change: Mapping[str, Any], password: bytes
             Reason.NOT_OURS,
             f"{CREDENTIALS}.password: DataMart {mart.metadata.name} reads its password from Secret {source.name}: "
             "change it there",
+        )
+    if source is not None and set(change.get("database", ())) - {"schema"}:
+        # The caller was not asked whether they may read that Secret; the gateway may, and so names none for anybody.
+        raise Refused(
+            Reason.NOT_OURS,
+            f"DataMart {mart.metadata.name} reads its password from Secret {source.name}, which goes where "
+            f"{CONFIGURATION} says: change that where it is kept (kubectl, Git)",
         )
     if change:
         expect_ours(mart)

@@ -11,12 +11,21 @@ from typing import Any
 
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import MANAGED_BY, OpenScaleInstance, RootKeyBinding, RootKeyCRN, crn
+from openscale_byok.resources import (
+    FORMER_MANAGED_BY,
+    MANAGED_BY,
+    OpenScaleInstance,
+    Resource,
+    RootKeyBinding,
+    RootKeyCRN,
+    crn,
+)
 
 ROOT_KEY = "user_root_key_crn"
 VALUE = "value"
-GATEWAY = "openscale-byok-gateway"
-LABELS = {MANAGED_BY: GATEWAY}
+LABELS = {MANAGED_BY: "gateway"}
+"""What the gateway puts on objects of its own. The chart's policies know it too, and who may set it."""
+_FORMER_VALUE = "openscale-byok-gateway"
 _MOST_OPERATIONS = 16
 
 
@@ -88,9 +97,10 @@ def _one(operation: Any, before: str | None, where: str) -> str | None:  # noqa:
     raise invalid(f"{where}: op must be add, replace, remove or test")
 
 
-def ours(binding: RootKeyBinding) -> bool:
-    """Whether the gateway made it."""
-    return binding.metadata.labels.get(MANAGED_BY) == GATEWAY
+def managed_by_gateway(found: Resource) -> bool:
+    """Whether the gateway made an object, also if it did so before it had a label of its own."""
+    labels = found.metadata.labels
+    return labels.get(MANAGED_BY) == LABELS[MANAGED_BY] or labels.get(FORMER_MANAGED_BY) == _FORMER_VALUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ class Wish:
 def current(instance: OpenScaleInstance, bindings: Sequence[RootKeyBinding]) -> str | None:
     """The root key that was asked for, or None where none was: the newest of ours, else the one in force."""
     staying = [b for b in bindings if not b.metadata.deleting]
-    mine = sorted(filter(ours, staying), key=_age)
+    mine = sorted(filter(managed_by_gateway, staying), key=_age)
     if mine:
         return mine[-1].root_key
     in_force = instance.properties.user_root_key_crn
@@ -127,7 +137,7 @@ def wish(wanted: str | None, bindings: Sequence[RootKeyBinding]) -> Wish:
         Refused: `NotOurs`: somebody else has bound one, and keeps it somewhere else.
     """
     staying = sorted((b for b in bindings if not b.metadata.deleting), key=_age)
-    foreign = next((b for b in staying if not ours(b)), None)
+    foreign = next((b for b in staying if not managed_by_gateway(b)), None)
     if foreign is not None:
         text = (
             f"RootKeyBinding {foreign.metadata.name} binds this instance, and was not made by this API: "

@@ -8,6 +8,7 @@ from openscale_byok.resources.base import (
     API_VERSION,
     DNS_SUBDOMAIN,
     FINALIZER,
+    FORMER_MANAGED_BY,
     GROUP,
     HANDOVER_KEY,
     HANDOVER_TYPE,
@@ -58,7 +59,8 @@ KINDS: tuple[type[OpenScaleInstance] | type[RootKeyBinding] | type[DataMart], ..
 )
 
 __all__ = [
-    "ABANDON_ANNOTATION", "API_VERSION", "CERTIFICATES", "DNS_SUBDOMAIN", "FINALIZER", "GLOBAL", "GROUP",
+    "ABANDON_ANNOTATION", "API_VERSION", "CERTIFICATES", "DNS_SUBDOMAIN", "FINALIZER", "FORMER_MANAGED_BY",
+    "GLOBAL", "GROUP",
     "HANDOVER_KEY", "HANDOVER_TYPE", "KINDS", "MANAGED_BY", "MAX_CA_CHARACTERS", "MAX_DESCRIPTION_CHARACTERS",
     "MAX_DISPLAY_NAME_CHARACTERS", "MAX_PASSWORD_BYTES", "MAX_RETIRING", "PASSWORD_FIELD", "PROPERTIES_FORMAT",
     "RETENTION_DAYS", "VERSION", "BindingStatus", "Condition", "Credentials", "DataKeyEntry", "DataMart",

@@ -19,9 +19,11 @@ FINALIZER = f"{GROUP}/protected"
 ABANDON_ANNOTATION = f"{GROUP}/abandon"
 HANDOVER_TYPE = f"{GROUP}/handover"
 HANDOVER_KEY = "password"
-MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = f"{GROUP}/managed-by"
+FORMER_MANAGED_BY = "app.kubernetes.io/managed-by"
+"""What the gateway used before it had a label of its own prefix: Helm and kustomize set this one too."""
 KEPT_ANNOTATIONS = (ABANDON_ANNOTATION,)
-KEPT_LABELS = (MANAGED_BY,)
+KEPT_LABELS = (MANAGED_BY, FORMER_MANAGED_BY)
 MAX_KEPT_CHARACTERS = 253
 """Of a value that is kept. The API server lets an annotation have 262,144; none of ours needs more than this."""
 

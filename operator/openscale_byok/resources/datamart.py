@@ -115,6 +115,13 @@ class DataMartSpec(Model):
         Field(description="description of this data mart.", max_length=MAX_DESCRIPTION_CHARACTERS),
     ] = None
     database: Annotated[Database, Field(description="database that OpenScale keeps this data mart in.")]
+    deletion_protection: Annotated[
+        bool,
+        Field(
+            description="deletionProtection: true has this object's deletion refused, as its sealed password may be "
+            "the only copy. The chart's admission policy enforces it; the deletion of the whole namespace passes."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from aiohttp import web
 from openscale_byok.core import openscale_answers as shown
 from openscale_byok.core.audit import Action
 from openscale_byok.core.caller import Access
-from openscale_byok.core.openscale_data_marts import Change, changed, expect_ours, new, object_name
+from openscale_byok.core.openscale_data_marts import Change, changed, expect_deletable, new, object_name
 from openscale_byok.core.preferences import LABELS
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.errors import ByokError, Changed, Missing
@@ -121,7 +121,7 @@ async def delete(request: web.Request) -> web.Response:
     instance = await instance_of(request, Access("delete", MARTS, name=name))
     asked.about(Action.DATA_MART_DELETED, DataMart.KIND, instance.metadata.namespace, name[:_NAME_CHARACTERS])
     mart = await _mart(request, instance)
-    expect_ours(mart)
+    expect_deletable(mart)
     await parts.objects.remove(DataMart.KIND, mart.metadata)
     return web.Response(status=204, headers=_HEADERS)
 

@@ -1,51 +1,28 @@
-"""The chart's admission policies on a real API server, under which the operator of these tests runs.
+"""The chart's policy on bindings, on a real API server: who may make, change, mark and delete one."""
 
-Who may bind a root key, and who may write a status: a table of who and what for each, and what people get to read.
-"""
-
-import json
 import shlex
 
 import pytest
 
-from openscale_byok.resources import GROUP
+from openscale_byok.resources import ABANDON_ANNOTATION, FINALIZER, GROUP
 from stage import manifests
-from stage.api import AS_RESTORER, MERGE_PATCH, RESTORER, ApiError, path
-from stage.scene import GATEWAY_ACCOUNT, NAMESPACE, OPERATOR_ACCOUNT
+from stage.api import MERGE_PATCH, RESTORER, ApiError, path
+from stage.impersonation import (
+    ALL,
+    COLLECTOR,
+    NAMESPACES,
+    OPERATOR,
+    REFUSED,
+    as_user,
+    grant,
+    outcome_of,
+)
 from stage.team import Team
 
-ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 CRN = (
     "crn:v1:bluemix:public:kms:us-south:a/0123456789abcdef0123456789abcdef:"
     "11111111-2222-4333-8444-555555555555:key:00000000-0000-4000-8000-000000000001"
 )
-OPERATOR, GATEWAY = (f"system:serviceaccount:{NAMESPACE}:{name}" for name in (OPERATOR_ACCOUNT, GATEWAY_ACCOUNT))
-COLLECTOR, NAMESPACES = (
-    f"system:serviceaccount:kube-system:{name}" for name in ("generic-garbage-collector", "namespace-controller")
-)
-REFUSED = "the policy refuses it"
-
-
-def as_user(user: str, *groups: str) -> dict[str, str]:
-    """Headers that make the admin this user."""
-    return {"Impersonate-User": user} | ({"Impersonate-Group": groups[0]} if groups else {})
-
-
-def grant(team: Team, user: str, *rules: tuple[str, tuple[str, ...], tuple[str, ...]]) -> None:
-    """Rights in the team's namespace: resource, verbs, names."""
-    api, name = {"apiVersion": "rbac.authorization.k8s.io/v1"}, user.replace(":", "-")
-    listed = [
-        {"apiGroups": [GROUP], "resources": [resource], "verbs": list(verbs)}
-        | ({"resourceNames": list(names)} if names else {})
-        for resource, verbs, names in rules
-    ]
-    metadata = {"metadata": {"name": name, "namespace": team.namespace}}
-    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
-    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
-    team.scene.apply(
-        api | {"kind": "Role", "rules": listed} | metadata,
-        api | {"kind": "RoleBinding", "roleRef": ref, "subjects": [subject]} | metadata,
-    )
 
 
 def outcome(team: Team, headers: dict[str, str], does: str, name: str = "a") -> str:
@@ -56,9 +33,14 @@ def outcome(team: Team, headers: dict[str, str], does: str, name: str = "a") -> 
         "owner": {"metadata": {"ownerReferences": [owner(team)]}},
         "label": {"metadata": {"labels": {"a": "b"}}},
         "annotation": {"metadata": {"annotations": {"a": "b"}}},
-        "finalizer": {"metadata": {"finalizers": ["example.com/mine"]}},
+        "finalizer": {"metadata": {"finalizers": ["example.com/mine", FINALIZER, "example.com/yours"]}},
+        "the gateway's label": {"metadata": {"labels": {f"{GROUP}/managed-by": "gateway"}}},
+        "its former label": {"metadata": {"labels": {"app.kubernetes.io/managed-by": "openscale-byok-gateway"}}},
+        "Helm's label": {"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}},
+        "abandon": {"metadata": {"annotations": {ABANDON_ANNOTATION: "0123456789abcdef"}}},
     }
-    try:
+
+    def request() -> None:
         if does == "create":
             instance = {"a": "prod", "b": "other"}[name]
             new = manifests.binding(team.namespace, "new", instance, CRN)
@@ -68,14 +50,8 @@ def outcome(team: Team, headers: dict[str, str], does: str, name: str = "a") -> 
             team.scene.api.call("DELETE", f"{where}?dryRun=All", more=headers)
         else:
             team.scene.api.call("PATCH", f"{one}?dryRun=All", changes[does], MERGE_PATCH, headers)
-    except ApiError as error:
-        return told(error)
-    return "passes"
 
-
-def told(error: ApiError) -> str:
-    """Whether it was a policy of ours that refused, or else what."""
-    return REFUSED if error.status == 403 and "ValidatingAdmissionPolicy 'openscale-byok-" in str(error) else str(error)
+    return outcome_of(request)
 
 
 def owner(team: Team) -> dict[str, object]:
@@ -104,12 +80,13 @@ def reads_credentials(team: Team, user: str) -> bool:
     return bool(answer["status"]["allowed"])
 
 
-LOOKED_AT = ("create", "spec", "owner", "delete", "delete all")
-NOT_LOOKED_AT = ("label", "annotation", "finalizer")
+MARKS = ("the gateway's label", "its former label", "abandon")
+LOOKED_AT = ("create", "spec", "owner", "delete", "delete all", *MARKS)
+NOT_LOOKED_AT = ("label", "annotation", "finalizer", "Helm's label")
 
 
 def test_who_may_bind(bound: Team) -> None:
-    """Rights on bindings alone make none, change none and delete none; labels and finalizers need no more."""
+    """Rights on bindings alone make none, change none, delete none, and give none away; other metadata need no more."""
     bindings = ("rootkeybindings", ALL, ())
     grant(bound, "editor", bindings)
     grant(bound, "binder", bindings, ("openscaleinstances", ("bind",), ()))
@@ -168,7 +145,7 @@ def test_controllers_delete_what_goes_with_its_owner_or_namespace(bound: Team) -
     grant(bound, COLLECTOR, ("rootkeybindings", ALL, ()))
     grant(bound, NAMESPACES, ("rootkeybindings", ALL, ()))
     grant(bound, "somebody", ("rootkeybindings", ALL, ()))
-    passes = {"delete", "delete all", "owner", *NOT_LOOKED_AT}
+    passes = {"delete", "delete all", "owner", *MARKS, *NOT_LOOKED_AT}
     expected = {does: "passes" if does in passes else REFUSED for does in (*LOOKED_AT, *NOT_LOOKED_AT)}
     for user in (COLLECTOR, NAMESPACES):
         assert {does: outcome(bound, as_user(user), does) for does in expected} == expected
@@ -194,84 +171,31 @@ def test_a_binding_goes_with_its_owner_and_with_its_namespace(bound: Team) -> No
     bound.until(lambda: not scene.api.get("Namespace", "", bound.namespace), "the namespace is gone", 45)
 
 
-def test_who_may_write_a_status(bound: Team) -> None:
-    """The operator, the gateway for data marts, the one who restores; nobody else, though they may do everything."""
-    bound.marts("m")
-    bound.until_ready("m")
-    names = {"OpenScaleInstance": "prod", "RootKeyBinding": "a", "DataMart": "m"}
-    nowhere, everywhere = dict.fromkeys(names, REFUSED), dict.fromkeys(names, "passes")
-    expected = {
-        OPERATOR: everywhere,
-        RESTORER: everywhere,
-        GATEWAY: nowhere | {"DataMart": "passes"},
-        "kubernetes-admin": nowhere,
-        COLLECTOR: nowhere,
-        f"system:serviceaccount:{bound.namespace}:{OPERATOR_ACCOUNT}": nowhere,
-        f"system:serviceaccount:{NAMESPACE}:default": nowhere,
-    }
-
-    def written(user: str, kind: str, method: str) -> str:
-        where, headers = path(kind, bound.namespace, names[kind]), as_user(user, "system:masters")
-        try:
-            if method == "PUT":
-                whole = bound.get(kind, names[kind])
-                bound.scene.api.call("PUT", f"{where}/status?dryRun=All", whole, more=headers)
-            else:
-                bound.scene.api.call("PATCH", f"{where}/status?dryRun=All", {}, MERGE_PATCH, headers)
-        except ApiError as error:
-            return told(error)
-        return "passes"
-
-    for method in ("PATCH", "PUT"):
-        assert {who: {kind: written(who, kind, method) for kind in names} for who in expected} == expected
+def test_the_operator_and_who_restores_put_marks_and_nothing_else(bound: Team) -> None:
+    """Neither needs `bind` for metadata, with the rights of an editor; both need it for a spec, an owner, an object."""
+    grant(bound, OPERATOR, ("rootkeybindings", ALL, ()))
+    grant(bound, RESTORER, ("rootkeybindings", ALL, ()))
+    expected = dict.fromkeys((*MARKS, *NOT_LOOKED_AT), "passes") | dict.fromkeys(("create", "spec", "owner"), REFUSED)
+    assert {does: outcome(bound, as_user(RESTORER), does) for does in expected} == expected
+    # What else the operator may not, the policy on accounts says.
+    assert {does: outcome(bound, as_user(OPERATOR), does) for does in ("create", "spec", "owner", "finalizer")} == {
+        "create": REFUSED, "spec": REFUSED, "owner": REFUSED, "finalizer": "passes",
+    }  # fmt: skip
 
 
-def test_the_gateway_with_the_charts_rights_writes_the_status_of_data_marts(bound: Team) -> None:
-    """Its token is its ServiceAccount's: it writes the status of data marts, and has no right to another."""
-    words = (
-        "auth",
-        "whoami",
-        f"--kubeconfig={bound.scene.gateway_kubeconfig}",
-        "-o",
-        "jsonpath={.status.userInfo.username}",
-    )
-    assert bound.scene.kubectl(*words) == GATEWAY
-    bound.marts("m")
-    bound.until_ready("m")
+def test_a_mark_is_looked_at_when_it_goes_as_when_it_comes(bound: Team) -> None:
+    """Who may not set the gateway's label or the owner's word may not take them off, nor change them, either."""
+    grant(bound, "editor", ("rootkeybindings", ALL, ()))
+    marks = {"labels": {f"{GROUP}/managed-by": "gateway", "a": "b"}, "annotations": {ABANDON_ANNOTATION: "1", "a": "b"}}
+    bound.patch("RootKeyBinding", "a", {"metadata": marks})
 
-    def said(kind: str, name: str) -> str:
-        where = f"{path(kind, bound.namespace, name)}/status?dryRun=All"
-        try:
-            bound.scene.api.call("PATCH", where, {}, MERGE_PATCH, as_user(GATEWAY))
-        except ApiError as error:
-            return str(error)
-        return "passes"
+    def said(change: dict[str, object]) -> str:
+        where = f"{path('RootKeyBinding', bound.namespace, 'a')}?dryRun=All"
+        call = bound.scene.api.call
+        return outcome_of(lambda: call("PATCH", where, {"metadata": change}, MERGE_PATCH, as_user("editor")))
 
-    assert said("DataMart", "m") == "passes"
-    assert "cannot patch resource" in said("OpenScaleInstance", "prod")
-    assert "cannot patch resource" in said("RootKeyBinding", "a")
-
-
-def test_the_refused_status_says_whom_to_ask(bound: Team) -> None:
-    """The cluster's admin reads who writes it, and what to do about a restore."""
-    words = ("patch", "openscaleinstance", "prod", "-n", bound.namespace, "--type=merge", "-p", "{}")
-    done = bound.scene.cluster.kubectl(*words, "--subresource=status", check=False)
-    assert f'may not write the status of openscaleinstances "prod" in namespace "{bound.namespace}"' in done.stderr
-    assert f"only {OPERATOR} does" in done.stderr
-    assert "To restore a backup, ask whoever installed the Helm release" in done.stderr
-    assert "to name the user in admissionPolicies.status.restoreUsers" in done.stderr
-    assert bound.scene.cluster.kubectl(*words, "--subresource=status", *AS_RESTORER, check=False).stderr == ""
-
-
-def test_a_status_sent_with_the_object_is_dropped(bound: Team) -> None:
-    """Whoever may write data marts cannot bring a status along, so the policy on /status has no hole beside it."""
-    bound.marts("m")
-    bound.until_ready("m")
-    forged = {
-        "status": {"sealedPassword": {"dataKey": "A" * 43, "envelope": "e", "sealedTime": "2026-01-01T00:00:00Z"}}
-    }
-    new = manifests.datamart(bound.namespace, "new", "prod", "new-db") | forged
-    answer = bound.scene.api.call("POST", f"{path('DataMart', bound.namespace)}?dryRun=All", new)
-    assert "sealedPassword" not in json.dumps(answer)
-    before = bound.get("DataMart", "m")["status"]["sealedPassword"]
-    assert bound.patch("DataMart", "m", forged)["status"]["sealedPassword"] == before
+    assert said({"labels": {f"{GROUP}/managed-by": None}}) == REFUSED
+    assert said({"labels": None}) == REFUSED
+    assert said({"annotations": {ABANDON_ANNOTATION: "2"}}) == REFUSED
+    assert said({"annotations": None}) == REFUSED
+    assert said({"labels": {"a": None}, "annotations": {"a": "c"}}) == "passes"
