@@ -183,6 +183,36 @@ def test_a_reader_that_went_away_is_said():
     os.close(writing)
 
 
+@pytest.mark.parametrize("chained", [False, True])
+def test_a_reader_that_stands_still_is_said(chained):
+    """A pipe that nobody empties refuses the line and keeps nobody waiting; what was cut is a line of its own."""
+    reading, writing = os.pipe()
+    lines = AuditLines(Clock(), "-", "operator", chain=chained, stream=writing)
+    written = 0
+
+    def fill() -> None:
+        nonlocal written
+        while True:
+            lines.write(replace(EVENT, who="w" * 512, name="\u20ac" * 512))
+            written += 1
+
+    with pytest.raises(Unavailable) as refused:
+        fill()
+    assert refused.value.reason is Reason.AUDIT_UNAVAILABLE
+    assert "nobody reads" in refused.value.message
+    with pytest.raises(Unavailable):
+        lines.write(EVENT)
+    there = os.read(reading, 1 << 20)
+    lines.write(BARE)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as rest:
+        there += rest.read()
+    whole = [json.loads(line) for line in there.splitlines() if line.endswith(b"}")]
+    actions = [line["action"] for line in whole]
+    assert (actions.count(EVENT.action.value), actions[-1]) == (written, BARE.action.value)
+    assert not chained or verify(BytesIO(there)).fault is None
+
+
 def test_a_path_that_cannot_be_opened_is_said(tmp_path):
     """At the start, not at the first line."""
     with pytest.raises(Unavailable, match="OPENSCALE_BYOK_AUDIT_FILE"):

@@ -1,14 +1,16 @@
 """The audit as lines of JSON in a file, or on a standard stream. Each is with the operating system before `write` ends.
 
-The names are CADF's where it has them (docs/audit.md). A line is a single write of ASCII: no value can begin another
-line, none is longer than `LONGEST`, and a program that appends to the same file cannot come in between.
+The names are CADF's where it has them (docs/audit.md). A line is ASCII: no value can begin another line, and none is
+longer than `LONGEST`. In a file it is a single write: a program that appends to the same one cannot come in between.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import secrets
+import select
 import socket
 import stat
 import threading
@@ -25,6 +27,9 @@ from openscale_byok.reasons import Reason
 
 STANDARD = "-"
 """In place of a path: the standard stream."""
+STALLED_MILLISECONDS = 50
+"""That a line waits for whoever reads the other end of a pipe. Nobody else is served meanwhile; so it is waited once,
+and then no more until somebody reads again."""
 LONGEST = 512
 """Characters of one value; what is longer is cut, and ends in an ellipsis."""
 _BLOCK = 65_536
@@ -53,6 +58,8 @@ class AuditLines:
         self._run, self._number = secrets.token_hex(8), 0
         self._lock = threading.Lock()
         self._fd, self._at = stream, (0, 0)
+        self._waits = not self._path and not stat.S_ISREG(os.fstat(stream).st_mode)  # for a reader
+        self._stalled = False  # whether nobody reads
         self._head = Head()
         self._unchained = sha256()  # of what stands after the last link, and is none
         self._stray = 0  # its bytes
@@ -104,9 +111,8 @@ class AuditLines:
         data = newline + line + b"\n"
         written = 0
         try:
-            written = os.write(self._fd, data)
             while written < len(data):
-                written += os.write(self._fd, data[written:])
+                written += self._write(data[written:])
         finally:
             if written >= len(data) - 1:  # but for its newline it is whole, and counts
                 self._cut = written < len(data)
@@ -115,6 +121,17 @@ class AuditLines:
                 self._cut = data[written - 1 : written] != b"\n"
                 self._unchained.update(data[:written])
                 self._stray += written
+
+    def _write(self, data: bytes) -> int:
+        """Write to a file; to a pipe only as much as certainly does not wait for its reader."""
+        if not self._waits:
+            return os.write(self._fd, data)
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        self._stalled = not poll.poll(0 if self._stalled else STALLED_MILLISECONDS)
+        if self._stalled:
+            raise BlockingIOError(errno.EAGAIN, "nobody reads")
+        return os.write(self._fd, data[: select.PIPE_BUF])
 
     def _whole(self, line: bytes) -> None:
         if self._chained:
@@ -149,7 +166,7 @@ class AuditLines:
             raise
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd, self._at = fd, (found.st_dev, found.st_ino)
+        self._fd, self._at, self._waits = fd, (found.st_dev, found.st_ino), not regular
 
     def _resume(self, size: int) -> None:
         """Go on where the file ends. Only whole lines count: what a crash cut in two is left, and shows as that."""
@@ -229,5 +246,6 @@ def _last_link(fd: int, size: int) -> tuple[int, Head] | None:
 
 def _said(error: OSError) -> Unavailable:
     why = os.strerror(error.errno) if error.errno is not None else type(error).__name__
+    why = "nobody reads its other end" if error.errno == errno.EAGAIN else why
     text = f"the audit (OPENSCALE_BYOK_AUDIT_FILE) cannot be written: {why}"
     return Unavailable(Reason.AUDIT_UNAVAILABLE, text)

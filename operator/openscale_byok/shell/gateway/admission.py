@@ -1,8 +1,8 @@
 """Who comes to a listener, and when they are let in.
 
 Whoever comes is accepted at once: in the kernel's queue a crowd would stand before everybody else. Here each address
-has a queue of its own, and next is whose address holds the fewest strangers' connections. So a crowd from one address
-makes itself wait, and nobody from another one. Whoever shares its address waits in turn.
+(of IPv6: each network) has a queue of its own, and next is whose address holds the fewest strangers' connections. So a
+crowd from one address makes itself wait, and nobody from another one. Whoever shares its address waits in turn.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from socket import socket
 
+from openscale_byok.core.network import network_of
 from openscale_byok.engine.context import log
 from openscale_byok.shell.gateway.connections import Connections
 
@@ -122,7 +123,7 @@ async def _accept(sock: socket, waiting: Waiting, connections: Connections) -> N
             log.error("no connection can be accepted", error=type(error).__name__)
             await asyncio.sleep(0.1)
             continue
-        if not waiting.put(peer, str(name[0])):
+        if not waiting.put(peer, network_of(str(name[0]))):
             connections.turned_away += 1
         number += 1
         if not number % _AT_ONCE:
