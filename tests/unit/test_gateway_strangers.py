@@ -142,6 +142,7 @@ async def test_strangers_come_in_where_all_others_are_known(start):
         async with crowd(3 * FEW.connections, served.connect, FLOODS["that is none"].encode()):
             await until(lambda: served.api[CONNECTIONS].turned_away > FEW.connections)
             assert await served.read() == "200 OK|read"
+            # One more may have gone for whoever was served just now, and is no stranger any more.
             assert sum(each.served for each in served.api[CONNECTIONS].every()) >= FEW.connections * 0.75 - 1
         for _, writer in idle:
             writer.close()

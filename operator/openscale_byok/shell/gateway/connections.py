@@ -233,7 +233,7 @@ class Connections:
     def _dispensable(self, address: str) -> Connection | None:
         """The connection that another one from an address takes the place of; None where none may be closed yet."""
         had_its_time, held = self.time() - self.limits.grace, self.strangers()
-        if held.total() <= self.most * _STRANGERS:
+        if held.total() < self.most * _STRANGERS:
             idle = (each for each in self._all if each.served and each.phase is not Phase.REQUEST)
             longest = min(idle, key=lambda each: each.since, default=None)
             if longest is not None and longest.since <= had_its_time:
