@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import gzip
 import json
+import os
+import socket
+import threading
 import tracemalloc
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -506,6 +509,46 @@ async def test_a_host_that_hangs_takes_no_connection_of_another(monkeypatch: pyt
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_names_that_hang_hold_up_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More names than the loop's pool has threads are looked up, and a name server answers none of them: another host
+    is answered all the same, and so is whoever needs a thread for something else."""
+    hanging, over, lookups = threading.Semaphore(0), threading.Event(), socket.getaddrinfo
+
+    def look_up(host: str, *how: int, **more: int) -> list[object]:
+        if host.startswith("hangs-"):
+            hanging.release()
+            over.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return lookups("127.0.0.1" if host == "key-protect.example.com" else host, *how, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    body = METADATA
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answer(reader, writer, body)
+
+    pool = min(32, (os.cpu_count() or 1) + 4)
+    async with _server(serve) as url, http.open_session() as session:
+        port = url.rpartition(":")[2]
+        try:
+            calls = [
+                asyncio.ensure_future(_bare(session, f"http://hangs-{n}.example.com:{port}").look())
+                for n in range(pool + 1)
+            ]
+            async with asyncio.timeout(20):
+                assert (await _bare(session, f"http://key-protect.example.com:{port}").look()).version == "v1"
+                assert await asyncio.to_thread(lambda: True)
+            again = [
+                asyncio.ensure_future(_bare(session, f"http://hangs-0.example.com:{port}").look()) for _ in range(9)
+            ]
+            await asyncio.sleep(0)
+        finally:
+            over.set()
+        for call in (*calls, *again):
+            await unavailable(call)
+    assert sum(iter(lambda: hanging.acquire(blocking=False), False)) == pool + 1, "a host is looked up once"
 
 
 async def test_a_redirect_is_not_followed() -> None:

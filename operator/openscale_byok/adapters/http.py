@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from openscale_byok.adapters.resolver import HostResolver
 from openscale_byok.errors import Unavailable
 from openscale_byok.reasons import Reason
 
@@ -39,7 +40,7 @@ def open_session() -> aiohttp.ClientSession:
     What comes compressed is for `exchange` to open, which knows when to stop.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=TO_ONE_HOST),
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=TO_ONE_HOST, resolver=HostResolver()),
         timeout=TIMEOUT,
         trust_env=False,
         auto_decompress=False,
