@@ -208,3 +208,21 @@ def test_nothing_to_ask_with(staged, answered):
     stage.answer = ACTIVE
     stage.next()
     assert not stage.scope.keys["uid-a"].refused, "by itself"
+
+
+def test_other_credentials_use_nothing_that_the_former_ones_unwrapped(staged):
+    """The API key in the Secret is another one now, and may look: whether it may unwrap too is asked anew."""
+    stage = Stage()
+    staged.append(stage)
+    stage.answer = KeyLook(KeyState.ACTIVE, "1", asked_with="one")
+    stage.begin()
+    stage.keys.put("uid-a", NEW)
+    stage.next()
+    assert stage.keys._entries
+    stage.answer = KeyLook(KeyState.ACTIVE, "1", asked_with="other")
+    stage.next()
+    assert not stage.keys._entries
+    assert not stage.scope.keys["uid-a"].refused
+    stage.keys.put("uid-a", NEW)
+    stage.next()
+    assert stage.keys._entries, "once"

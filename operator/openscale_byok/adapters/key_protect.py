@@ -34,6 +34,8 @@ class Token:
     """An access token, and what is wrong with the credentials that it was bought with."""
 
     text: str = field(repr=False)
+    asked_with: str = field(default="", repr=False)
+    """Stands for the credentials."""
     unread: tuple[Reason, str] | None = None
     """Why they could not be read again, where that was tried: when this one ends there is no other."""
 
@@ -97,7 +99,7 @@ class KeyProtectKey:
             text = f"{self._named_in}: this is a standard key, which cannot wrap; name a root key (extractable: false)"
             raise Refused(Reason.KEY_NOT_ROOT, text)
         until = key.get("restoreExpirationDate") if state is KeyState.DESTROYED else key.get("expirationDate")
-        return KeyLook(state, version, _date(until), unread=token.unread)
+        return KeyLook(state, version, _date(until), asked_with=token.asked_with, unread=token.unread)
 
     def _prove(self, said: object) -> None:
         """Compare the CRN with the one that Key Protect names for this key: all of it.

@@ -188,14 +188,16 @@ class _ApiKeyTokens:
             text = f"{self.asked_in}: Secret {self.ref.name} holds another API key, and IAM, asked whose, cannot answer"
             raise Refused(Reason.CREDENTIALS_MISSING, text) from None
         key.successor = False
-        return Token(text)
+        return Token(text, key.digest)
 
     def _at_hand(self, error: CredentialsUnavailable | Refused) -> Token | None:
         """The token that was bought with what the Secret held before, if it is good; with why there is no other."""
         key = self.known.get(self._at)
         text = self.iam.at_hand(self._form, self._who(key), self._cure) if key is not None else None
         lasting = error.reason is not Reason.CLUSTER_UNAVAILABLE
-        return None if text is None else Token(text, (error.reason, error.message) if lasting else None)
+        if key is None or text is None:
+            return None
+        return Token(text, key.digest, (error.reason, error.message) if lasting else None)
 
     @property
     def _cure(self) -> str:

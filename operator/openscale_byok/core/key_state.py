@@ -1,6 +1,6 @@
 """The states of a root key, as Key Protect names them, and what each still allows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -38,6 +38,8 @@ class KeyLook:
     """What a data key's version begins with, if a rewrap brings it up to this one. Any other data key gets a
     successor, and what it sealed is re-encrypted; with None that is so for every version but this: a version that
     was readable may have leaked, and a rewrap would leave what was sealed to whoever has it."""
+    asked_with: str = field(default="", repr=False, compare=False)
+    """Stands for the credentials that it was asked with; others have another."""
     unread: tuple[Reason, str] | None = None
     """Why the credentials that it was asked with could not be read again: only a token that was bought before is left,
     and its life ends."""

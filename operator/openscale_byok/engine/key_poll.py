@@ -46,6 +46,8 @@ class _Poll:
     it should have ended. One that begins late changes nothing of that: only its answer does."""
     answered: bool = False
     """Whether Key Protect ever said how the root key is."""
+    asked_with: str = ""
+    """Stands for the credentials of the last answer."""
     bare_since: float | None = None
     """Since when there is nothing to ask it with."""
 
@@ -149,7 +151,7 @@ class KeyPoll:
         try:
             look = await _answered(poll.kms().look())
             found = KeyStanding(look, expiring=look.expires_within(EXPIRY_NOTICE, self._context.clock.now()))
-            poll.answered = True
+            self._credentials_of(poll, look)
         except CredentialsUnavailable as error:
             found = self._bare(poll, error)
         except (Refused, Unavailable) as error:
@@ -164,6 +166,13 @@ class KeyPoll:
             # What is said of the global key is said once, whoever follows it.
             self._learned(holder, scope, poll.root_key, found, tell=holder != GLOBAL_HOLDER or number == 0)
         return found.trouble
+
+    def _credentials_of(self, poll: _Poll, look: KeyLook) -> None:
+        """Where others took the place of those that it was asked with before, what these gave is used no more."""
+        if poll.answered and look.asked_with != poll.asked_with:
+            for _, holder in poll.followers:
+                self._context.data_keys.drop(holder)
+        poll.answered, poll.asked_with = True, look.asked_with
 
     def _bare(self, poll: _Poll, error: CredentialsUnavailable) -> KeyStanding:
         """There is nothing to ask Key Protect with, by the doing of somebody in the cluster.
