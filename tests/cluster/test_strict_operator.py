@@ -51,11 +51,14 @@ def test_a_root_key_that_is_not_on_the_allow_list(strict: Scene, vault: Vault) -
 def test_an_account_that_only_the_crn_claims(strict: Scene, vault: Vault) -> None:
     """The list allows one account. A root key of another one, whose CRN says that account, is never in force."""
     team = Team(strict, vault, GRANTED)
-    (key,) = team.root_keys()
+    key = strict.emulator.create_root_key()
+    team.keys.append(key)
+    team.source("claims-key", apikey=strict.api_key(key))
     false = key.replace(key.split(":")[6], "a/" + "f" * 32)
     team.instance("claims")
     team.marts("claims-one", instance="claims", handover=True)
-    team.bind("claims", false, instance="claims")
+    credentials = {"apiKeySecretRef": {"name": "claims-key", "key": "apikey"}}
+    team.bind("claims", false, instance="claims", credentials=credentials)
     found = team.until_reason("RootKeyBinding", "claims", "CRNMismatch")
     assert false in found["message"]
     assert key in found["message"]
