@@ -78,3 +78,32 @@ def test_a_bounded_number_of_callers():
         taken(paced, f"caller-{n}", 1)
         assert taken(paced, "greedy", 1) == 0
     assert len(paced._full) == 10
+
+
+def test_what_costs_more_counts_as_more():
+    """A request that costs ten is ten requests; one that costs more than there is left, or than a whole burst, is let
+    through, and owed: then nobody is let through until it is paid."""
+    clock = Clock()
+    paced = Pace(10.0, 20, clock)
+    paced.take("a", 10.0)
+    assert taken(paced, "a", 100) == 10
+    clock.seconds += 1.0
+    paced.take("a", 50.0)
+    with pytest.raises(Unavailable) as caught:
+        paced.take("a", 50.0)
+    assert caught.value.retry_after == pytest.approx(4.1)
+    clock.seconds += 4.0
+    assert taken(paced, "a", 1) == 0
+    clock.seconds += 0.1
+    assert taken(paced, "a", 100) == 1
+
+
+def test_what_is_given_back_was_never_taken():
+    """And no more than that: nobody saves up."""
+    clock = Clock()
+    paced = Pace(1.0, 3, clock)
+    for _ in range(100):
+        paced.take("a")
+        paced.give_back("a")
+    paced.give_back("never came")
+    assert taken(paced, "a", 10) == 3

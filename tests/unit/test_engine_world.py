@@ -106,3 +106,27 @@ def test_where_the_owner_says_whose_an_id_is_nobody_else_counts():
     assert conflict.reason is Reason.INSTANCE_NOT_ALLOWED
     assert "team" not in conflict.message.replace("secret-project", "")
     assert [found.key for found in world.holders(SERVICE)] == [("team", "of-team")]
+
+
+def stored(version: int, uid: str = "uid-now") -> DataMart:
+    """Data mart `one` of instance `now`, as a write was answered with."""
+    found = raw("now", version)
+    found["metadata"]["uid"] = uid
+    return DataMart.of(found)
+
+
+def test_what_a_write_was_answered_with_shows_at_once_and_never_brings_back_what_is_newer():
+    """It moves forward only: an event, a list or a deletion that was heard since is newer than an answer."""
+    scope = World(lambda _: None).scope(("n", "now"))
+    scope.listed, scope.listed_marts = True, 5
+    assert not scope.see_stored(stored(5)), "a later list did not show it"
+    assert scope.see_stored(stored(7))
+    assert not scope.see_stored(stored(7))
+    assert not scope.see_stored(stored(6))
+    assert scope.sealables["one"].meta.version == 7
+    assert scope.see_mart(raw("now", 8))
+    assert not scope.see_stored(stored(8))
+    assert scope.see_mart(raw("now", 9), gone=True)
+    assert not scope.see_stored(stored(8)), "it is gone since"
+    assert not scope.sealables
+    assert scope.see_stored(stored(12, "uid-new")), "made anew"

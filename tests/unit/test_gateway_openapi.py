@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from openscale_byok.core import openscale_answers
 from openscale_byok.core.openscale_data_marts import changed, new
 from openscale_byok.core.preferences import patched, root_key_in
+from openscale_byok.core.sealable import from_datamart
 from openscale_byok.errors import Refused
 from openscale_byok.resources import DataMart
 from openscale_byok.shell.gateway import openapi
@@ -84,7 +85,7 @@ def test_the_examples_are_taken_by_the_gateways_own_code() -> None:
     mart = DataMart.of(
         {"apiVersion": "openscale.byok.dev/v1alpha1", "kind": "DataMart", "metadata": meta, "spec": wanted.spec}
     )
-    validator("DataMart").validate(openscale_answers.data_mart(mart, "/openscale/x", "t"))
+    validator("DataMart").validate(openscale_answers.data_mart(from_datamart(mart, INSTANCE_ID), "/openscale/x", "t"))
     labels = {"openscale.byok.dev/managed-by": "gateway"}
     mart = mart.model_copy(update={"metadata": replace(mart.metadata, labels=labels)})
     assert changed(mart, body_of("PATCH", "/{id}")[1], INSTANCE_ID).spec == {"displayName": "Scores of 2026"}

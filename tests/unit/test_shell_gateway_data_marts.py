@@ -1,5 +1,6 @@
 """The routes of data marts over HTTP: in which order things are done, and what is left where one of them fails."""
 
+import asyncio
 import copy
 from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
@@ -11,8 +12,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from openscale_byok.core.audit import AuditEvent
 from openscale_byok.core.caller import Access, Caller
+from openscale_byok.core.openscale_pages import LONGEST
+from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.errors import Changed, Missing, Refused, Unavailable
-from openscale_byok.ports import Listing
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataMart, Meta, OpenScaleInstance
 from openscale_byok.shell.gateway import data_marts
@@ -40,6 +42,13 @@ class Here:
 
     def __init__(self) -> None:
         self.marts: dict[str, dict[str, Any]] = {}
+        self.known: dict[str, Sealable] = {}
+        """What the replica's memory holds of them."""
+        self.lists = False
+        """Whether the caller may list data marts."""
+        self.costs: list[float] = []
+        self.budget = 1e9
+        self.world = self
         self.done: list[str] = []
         self.fails: dict[str, Exception] = {}
         self.heals = -1
@@ -56,10 +65,13 @@ class Here:
         return Caller(token, "kubernetes")
 
     async def allowed(self, caller: Caller, access: Access) -> bool:
-        return str(access) not in self.denied and access.verb != "list"
+        return str(access) not in self.denied and (access.verb != "list" or (self.lists and bool(access.namespace)))
 
-    def take(self, caller: Caller) -> None:
-        return None
+    def take(self, who: str, cost: float = 1.0) -> None:
+        assert who == "alice"
+        self.costs.append(cost)
+        if sum(self.costs) > self.budget:
+            raise Unavailable(Reason.TOO_MANY_REQUESTS, "ask less often", retry_after=1.0)
 
     def write(self, event: AuditEvent) -> None:
         self.lines.append(event)
@@ -70,8 +82,16 @@ class Here:
             raise Missing(Reason.CHANGED_MEANWHILE, "gone")
         return DataMart.of(self.marts[name])
 
-    async def datamarts(self, namespace: str, instance: str) -> Listing[DataMart]:
-        return Listing(1, tuple(DataMart.of(raw) for raw in self.marts.values()))
+    def sealables(self, key: tuple[str, str]) -> tuple[Sealable, ...]:
+        assert key == ("a", "prod")
+        return tuple(self.known.values())
+
+    def see_stored(self, mart: DataMart) -> None:
+        self.known[mart.metadata.name] = from_datamart(mart, GUID)
+
+    async def until_gone(self, mart: DataMart, seconds: float) -> None:
+        assert seconds > 0
+        self.known.pop(mart.metadata.name, None)
 
     async def create(
         self, kind: str, namespace: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str]
@@ -122,7 +142,7 @@ def here() -> Here:
 async def client(here: Here) -> AsyncIterator[TestClient]:
     """The routes behind the gateway's own middleware."""
     app = web.Application(middlewares=[guard(here, here, here)])
-    app[PARTS] = SimpleNamespace(rights=here, reader=SimpleNamespace(world=here), store=here, objects=here, giving=here)
+    app[PARTS] = SimpleNamespace(rights=here, reader=here, objects=here, giving=here, pace=here)
     app.add_routes(data_marts.routes("/openscale/{instance}/v2"))
     async with TestClient(TestServer(app), headers={"Authorization": "Bearer alice"}) as found:
         yield found
@@ -287,3 +307,87 @@ async def test_a_body_that_is_no_json_is_refused(client, body):
     answer = await client.post(BASE, data=body)
     assert answer.status == 400
     assert (await answer.json())["errors"][0]["message"] == "the body must be JSON"
+
+
+def crowd(here: Here, number: int) -> list[str]:
+    """So many data marts that the replica knows of; their ids in order."""
+    database = {"type": "PostgreSQL", "host": "db", "port": 5432, "name": "d", "schema": "s", "username": "u"}
+    spec = {"instanceRef": {"name": "prod"}, "database": database}
+    names = [f"mart-{n:04}" for n in range(number)]
+    for name in reversed(names):
+        here.see_stored(DataMart.of(here.put(name, copy.deepcopy(spec), creationTimestamp="2026-11-23T00:00:00Z")))
+    here.lists = True
+    return names
+
+
+async def test_the_list_is_from_memory_and_has_all_as_the_sdk_expects(client, here):
+    """Without a query: everything, in the order of the ids, each as it is shown alone; nobody is asked for it."""
+    names = crowd(here, 130)
+    status, found = await ask(client, "GET", BASE)
+    assert status == 200
+    assert set(found) == {"data_marts"}
+    assert [mart["metadata"]["id"] for mart in found["data_marts"]] == names
+    assert here.done == []
+    assert found["data_marts"][7] == (await ask(client, "GET", f"{BASE}/{names[7]}"))[1]
+
+
+@pytest.mark.parametrize(("number", "limit"), [(0, 10), (9, 10), (10, 10), (25, 10), (5, 1), (30, LONGEST)])
+async def test_pages_have_each_data_mart_once(client, here, number, limit):
+    """`next` leads from page to page; the last one has none. What is deleted meanwhile disturbs no other."""
+    names, path, seen = crowd(here, number), f"{BASE}?limit={limit}", []
+    while path:
+        status, page = await ask(client, "GET", path)
+        assert (status, page["limit"]) == (200, limit)
+        assert len(page["data_marts"]) <= limit
+        seen += [mart["metadata"]["id"] for mart in page["data_marts"]]
+        path = page.get("next", {}).get("href", "")
+        if seen:
+            here.known.pop(seen[0], None)
+    assert seen == names
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", str(LONGEST + 1), "1e2", "ten", "", "%D9%A1", "1_0", "%201", "9" * 5_000])
+async def test_a_limit_that_is_none_is_refused(client, here, limit):
+    """With what to send instead."""
+    crowd(here, 1)
+    status, found = await ask(client, "GET", f"{BASE}?limit={limit}")
+    assert (status, found["errors"][0]["code"]) == (400, "InvalidRequest")
+    assert f"1 to {LONGEST}" in found["errors"][0]["message"]
+
+
+async def test_a_list_is_charged_by_its_length(client, here):
+    """A thousand data marts count as many requests, a page of few as one. Who has used up theirs is told to wait,
+    before anything is written."""
+    crowd(here, 1_000)
+    await ask(client, "GET", f"{BASE}?limit=10")
+    assert here.costs == [1.0]
+    await ask(client, "GET", BASE)
+    assert here.costs == [1.0, 1.0, 1_000 / data_marts.MARTS_OF_A_REQUEST]
+    here.budget = sum(here.costs) + 2
+    status, found = await ask(client, "GET", BASE)
+    assert (status, found["errors"][0]["code"]) == (429, "TooManyRequests")
+
+
+async def test_a_long_list_lets_others_be_answered_in_between(client, here, monkeypatch):
+    """It is written in slices, and gives way after each."""
+    crowd(here, 1_000)
+    turns, sleep = [], asyncio.sleep
+
+    async def counted(seconds: float) -> None:
+        turns.append(seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(data_marts.asyncio, "sleep", counted)
+    assert (await ask(client, "GET", BASE))[0] == 200
+    assert turns.count(0) >= 1_000 / data_marts.SLICE
+
+
+async def test_what_was_written_here_shows_in_the_next_list(client, here):
+    """Made, changed, deleted: whoever was answered sees it in the list, whatever the watch has told by then."""
+    here.lists = True
+    name = await made(client, here)
+    assert [mart["entity"]["name"] for mart in (await ask(client, "GET", BASE))[1]["data_marts"]] == ["Scores"]
+    await ask(client, "PATCH", f"{BASE}/{name}", RENAME)
+    assert [mart["entity"]["name"] for mart in (await ask(client, "GET", BASE))[1]["data_marts"]] == ["Other"]
+    await ask(client, "DELETE", f"{BASE}/{name}")
+    assert (await ask(client, "GET", BASE))[1] == {"data_marts": []}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache
+from hashlib import sha256
 from sys import intern
 from typing import Any
 
@@ -28,6 +29,8 @@ from openscale_byok.resources import (
     SealedSource,
     SecretKeyRef,
 )
+
+SECRET_ID_CHARACTERS = 32
 
 
 class Standing(Enum):
@@ -55,6 +58,17 @@ class Manner:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What OpenScale's API shows of an object besides: no part of how it is sealed."""
+
+    display_name: str | None = None
+    description: str | None = None
+    sealed_time: str = ""
+    secret_id: str = ""
+    """Of what is sealed: tells nothing of it, and is another after each seal. Empty where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sealable:
     """The sealable side of an object: where its secret comes from, and how it is stored."""
 
@@ -72,6 +86,7 @@ class Sealable:
     stuck_under: str | None
     conditions: tuple[Condition, ...]
     manner: Manner = Manner()
+    shown: Shown = Shown()
 
     @property
     def uid(self) -> str:
@@ -173,7 +188,17 @@ def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
         stuck_under=stored.stuck_under if stored else None,
         conditions=tuple(map(_shared, mart.status.conditions)),
         manner=Manner(at.tls, at.schema_, intern(at.ca_bundle) if at.ca_bundle is not None else None),
+        shown=_shown(mart),
     )
+
+
+def _shown(mart: DataMart) -> Shown:
+    spec, stored = mart.spec, mart.status.sealed_password
+    name = None if spec.display_name == mart.metadata.name else spec.display_name
+    if stored is None:
+        return Shown(name, spec.description)
+    digest = sha256(stored.envelope.encode()).hexdigest()[:SECRET_ID_CHARACTERS]
+    return Shown(name, spec.description, stored.sealed_time, digest)
 
 
 @lru_cache(maxsize=1_024)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from openscale_byok.core.key_state import KeyLook
+from openscale_byok.core.sealable import Sealable
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.following import Following
 from openscale_byok.engine.listing import list_anew
 from openscale_byok.engine.scope import Key, Scope
-from openscale_byok.errors import ByokError, Refused
-from openscale_byok.resources import Credentials, DataKeyEntry, OpenScaleInstance, RootKeyBinding
+from openscale_byok.errors import ByokError, Refused, Unavailable
+from openscale_byok.reasons import Reason
+from openscale_byok.resources import Credentials, DataKeyEntry, DataMart, OpenScaleInstance, RootKeyBinding
 
 
 class Reader(Following):
@@ -28,6 +30,33 @@ class Reader(Following):
         super().see(kind, raw, gone=gone, listed=listed)
         for event in self._news:
             event.set()
+
+    def sealables(self, key: Key) -> tuple[Sealable, ...]:
+        """What an instance has to seal, as far as events, lists and our own writes have told.
+
+        Raises:
+            Unavailable: it was not listed yet.
+        """
+        scope = self.world.scopes.get(key)
+        if scope is None or scope.listed_marts < 0:
+            raise Unavailable(Reason.CHANGED_MEANWHILE, "the instance is being read; try again")
+        return tuple(scope.sealables.values())
+
+    def see_stored(self, mart: DataMart) -> None:
+        """Take in a data mart as the API server has just answered with: what was written here shows here at once."""
+        scope = self.world.scopes.get(mart.instance_key)
+        if scope is not None and scope.see_stored(mart):
+            self._queue.wake(scope.key)
+
+    async def until_gone(self, mart: DataMart, seconds: float) -> None:
+        """Wait until it was heard that a data mart is deleted, or being deleted; for so long at most."""
+
+        def gone() -> bool:
+            scope = self.world.scopes.get(mart.instance_key)
+            known = scope.sealables.get(mart.metadata.name) if scope is not None else None
+            return known is None or known.uid != mart.metadata.uid or known.meta.deleting
+
+        await self.until(gone, seconds)
 
     async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until an event makes a condition hold; whether it does."""

@@ -60,6 +60,7 @@ class _Every:
     namespace: str
     group: str
     about: str
+    """As in `Access`: what was answered about one id is not remembered for another one."""
 
     def access(self, name: str) -> Access:
         """The question about one of them."""

@@ -155,9 +155,7 @@ class Scope:
             self.deferred[meta["uid"]] = (gone, raw)
             return False
         known, version = self.sealables.get(meta["name"]), int(meta["resourceVersion"])
-        if known is not None and known.meta.version >= version and not gone:
-            return False
-        if known is None and version <= self.listed_marts:
+        if not self._is_news(known, version, gone=gone):
             return False
         if gone:
             self.departed[meta["uid"]] = version
@@ -167,6 +165,20 @@ class Scope:
             return False
         self.put(self._sealable(DataMart.of(raw)))
         return True
+
+    def see_stored(self, mart: DataMart) -> bool:
+        """Take in a data mart as the API server answered a write with; whether that was news. What was heard since, its
+        deletion also, is newer."""
+        meta = mart.metadata
+        if meta.uid in self.departed or not self._is_news(self.sealables.get(meta.name), meta.version, gone=False):
+            return False
+        self.put(self._sealable(mart))
+        return True
+
+    def _is_news(self, known: Sealable | None, version: int, *, gone: bool) -> bool:
+        if known is None:
+            return version > self.listed_marts  # else a later list did not show it
+        return gone or version > known.meta.version
 
     def landed(self, uid: str) -> None:
         """A write of ours has answered: take in what came for this object meanwhile."""

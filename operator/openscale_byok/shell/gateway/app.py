@@ -61,7 +61,7 @@ async def run(settings: GatewaySettings) -> None:
         # Whatever waits holds a connection: half of them stay for everybody else.
         waits = Waits(min(settings.gateway_waits, limits.connections // 2), settings.gateway_waits_of_one_caller)
         giving = Giving(ground.context, reader, ground.cluster)
-        api[PARTS] = Parts(reader, giving, ground.cluster, ground.cluster, rights, audit, waits)
+        api[PARTS] = Parts(reader, giving, ground.cluster, ground.cluster, rights, audit, waits, pace)
         api.add_routes(every_route())
         certificate = await _certificate(settings, ground.cluster, clock)
         try:

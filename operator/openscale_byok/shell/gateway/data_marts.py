@@ -1,8 +1,10 @@
 """The routes of OpenScale's ``data_marts``: databases, and the passwords that requests give for them."""
 
+import asyncio
 import contextlib
 import re
 import secrets
+from json import JSONEncoder
 
 from aiohttp import web
 
@@ -10,7 +12,9 @@ from openscale_byok.core import openscale_answers as shown
 from openscale_byok.core.audit import Action
 from openscale_byok.core.caller import Access
 from openscale_byok.core.openscale_data_marts import Change, changed, expect_deletable, new, object_name
+from openscale_byok.core.openscale_pages import page_of
 from openscale_byok.core.preferences import LABELS
+from openscale_byok.core.sealable import from_datamart
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.errors import ByokError, Changed, Missing
 from openscale_byok.reasons import Reason
@@ -26,6 +30,13 @@ TRIES = 5
 _NAME_CHARACTERS = 253
 """The longest name that there is; whatever a caller asks for, an audit line holds no longer one."""
 _HEADERS = {"Cache-Control": "no-store"}
+SLICE = 50
+"""Data marts that are written without a pause, at some 10 microseconds each."""
+MARTS_OF_A_REQUEST = 25
+"""Data marts that cost what one request costs."""
+GONE_SECONDS = 2.0
+"""How long a deletion waits to be seen by our own list."""
+_encode = JSONEncoder(check_circular=False).encode
 
 
 def routes(prefix: str) -> list[web.RouteDef]:
@@ -41,11 +52,26 @@ def routes(prefix: str) -> list[web.RouteDef]:
 
 
 async def get_all(request: web.Request) -> web.Response:
-    """Every data mart of the instance, wherever it was made."""
+    """The data marts of the instance, wherever they were made: from memory, all of them or a page.
+
+    Whoever asks for many is charged for them, and others are answered in between.
+    """
     parts, asked = parts_of(request)
     instance = await instance_of(request, Access("list", MARTS))
-    found = (await parts.store.datamarts(*instance.key)).items
-    return web.json_response(shown.data_marts(found, _base(instance), asked.transaction), headers=_HEADERS)
+    page = page_of(parts.reader.sealables(instance.key), request.query)
+    if len(page.marts) >= MARTS_OF_A_REQUEST:
+        parts.pace.take(asked.caller.user, len(page.marts) / MARTS_OF_A_REQUEST)
+    base, written = _base(instance), list[str]()
+    for begin in range(0, len(page.marts), SLICE):
+        await asyncio.sleep(0)
+        each = (shown.data_mart(mart, base, asked.transaction) for mart in page.marts[begin : begin + SLICE])
+        written += map(_encode, each)
+    more = "" if page.limit is None else f', "limit": {page.limit}'
+    if page.following:
+        href = f"{base}/v2/data_marts?limit={page.limit}&start={page.following}"
+        more += f', "next": {_encode({"href": href, "start": page.following})}'
+    body = f'{{"data_marts": [{", ".join(written)}]{more}}}'.encode()
+    return web.Response(body=body, content_type="application/json", charset="utf-8", headers=_HEADERS)
 
 
 async def get(request: web.Request) -> web.Response:
@@ -123,6 +149,7 @@ async def delete(request: web.Request) -> web.Response:
     mart = await _mart(request, instance)
     expect_deletable(mart)
     await parts.objects.remove(DataMart.KIND, mart.metadata)
+    await parts.reader.until_gone(mart, GONE_SECONDS)
     return web.Response(status=204, headers=_HEADERS)
 
 
@@ -156,8 +183,10 @@ def _by_keys(asked: Asked, mart: DataMart) -> None:
 
 
 def _answer(request: web.Request, instance: OpenScaleInstance, mart: DataMart, status: int = 200) -> web.Response:
-    _, asked = parts_of(request)
-    found = shown.data_mart(mart, _base(instance), asked.transaction)
+    parts, asked = parts_of(request)
+    parts.reader.see_stored(mart)
+    sealable = from_datamart(mart, instance.spec.service_instance_id)
+    found = shown.data_mart(sealable, _base(instance), asked.transaction)
     return web.json_response(found, status=status, headers=_HEADERS)
 
 

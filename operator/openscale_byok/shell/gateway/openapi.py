@@ -33,7 +33,8 @@ _RENAMED: Final = [{"op": "replace", "path": "/name", "value": "Scores of 2026"}
 _ABOUT: Final = (
     "OpenScale's own API for the root key that a user brings and for data marts, and the credentials of data marts "
     "for those who may have them. docs/api.md tells it with curl, docs/who-may.md says which right each call needs. "
-    "Query parameters are not looked at. Every answer may also be 405 with `Allow`, 408, 413 or 431."
+    "Query parameters that are not named here are not looked at. Every answer may also be 405 with `Allow`, 408, 413 "
+    "or 431."
 )
 _READING: Final = (401, 403, 404, 429, 503)
 _GIVING: Final = (400, 401, 403, 404, 408, 409, 413, 429, 503)
@@ -156,8 +157,10 @@ def _data_marts() -> dict[str, Any]:
             "get": _operation(
                 tag,
                 "getDataMarts",
-                "Every data mart, wherever it was made",
+                "Every data mart, wherever it was made, or a page of them",
                 {200: answer("Those.", "DataMarts", "no-store")},
+                (400, *_READING),
+                also=[parameter("limit"), parameter("start")],
             ),
             "post": _operation(
                 tag,

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from openscale_byok.core.openscale_pages import LONGEST
 from openscale_byok.core.preferences import ROOT_KEY
 from openscale_byok.shell.gateway.answers import REVOKED, TRANSACTION
 from openscale_byok.shell.gateway.openapi_schemas import INSTANCE_ID, Schema, ref
@@ -73,7 +74,7 @@ def parameter(name: str) -> Schema:
 def parameters() -> Schema:
     """Every parameter."""
 
-    def one(name: str, in_: str, description: str, example: str, **schema: object) -> Schema:
+    def one(name: str, in_: str, description: str, example: str | int, **schema: object) -> Schema:
         found = {"name": name, "in": in_, "description": description, "schema": {"type": "string", **schema}}
         return found | {"required": in_ == "path", "example": example}
 
@@ -84,6 +85,16 @@ def parameters() -> Schema:
         "id": one("id", "path", "Name of a DataMart.", "scores-0a1b2c3d"),
         "namespace": one("namespace", "path", "Namespace of a DataMart.", "team-a"),
         "name": one("name", "path", "Name of a DataMart.", "scores"),
+        "limit": one(
+            "limit",
+            "query",
+            "So many at most; `next` says where it goes on. Without it: all.",
+            100,
+            type="integer",
+            minimum=1,
+            maximum=LONGEST,
+        ),
+        "start": one("start", "query", "The first id; as `next` has it.", "scores-0a1b2c3d"),
         "transaction": one(
             TRANSACTION, "header", "1 to 128 letters, digits and ._:/+=-; else it is not taken.", "release-42"
         ),

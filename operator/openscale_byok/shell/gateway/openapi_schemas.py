@@ -49,7 +49,14 @@ def schemas() -> dict[str, Schema]:
         "PreferencesPatch": _patch(_preference_operations()),
         "NewDataMart": _new_data_mart(),
         "DataMart": _data_mart(),
-        "DataMarts": _object({"data_marts": {"type": "array", "items": ref("DataMart")}}),
+        "DataMarts": _object(
+            {
+                "data_marts": {"type": "array", "items": ref("DataMart")},
+                "limit": {"type": "integer", "description": "Where the query had one."},
+                "next": _object({"href": {"type": "string"}, "start": {"type": "string"}}),
+            },
+            required=("data_marts",),
+        ),
         "DataMartPatch": _patch(_data_mart_operations()),
         "Credentials": _credentials(),
         "Error": _error(),

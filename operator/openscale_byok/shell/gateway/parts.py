@@ -14,7 +14,7 @@ from openscale_byok.errors import Missing, Refused
 from openscale_byok.ports import Audit, Objects, Store
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import OpenScaleInstance
-from openscale_byok.shell.gateway.requests import ASKED, Asked, Rights, not_allowed
+from openscale_byok.shell.gateway.requests import ASKED, Asked, Pace, Rights, not_allowed
 
 INSTANCES = OpenScaleInstance.PLURAL
 
@@ -30,6 +30,7 @@ class Parts:
     rights: Rights
     audit: Audit
     waits: Waits
+    pace: Pace
 
 
 PARTS = web.AppKey("parts", Parts)

@@ -39,8 +39,8 @@ class Rights(Protocol):
 class Pace(Protocol):
     """How often each caller may ask."""
 
-    def take(self, who: str) -> None:
-        """Count one request of a caller.
+    def take(self, who: str, cost: float = 1.0) -> None:
+        """Count one request of a caller; one that costs as much as several counts as those.
 
         Raises:
             Unavailable: `TooManyRequests`, with the seconds until the next one.
