@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -28,11 +29,16 @@ class Rights:
     def __init__(self) -> None:
         self.may: May = lambda _: False
         self.asked: list[Access] = []
+        self.costs: list[float] = []
 
     async def caller(self, token: str, network: str = "") -> Caller:
         if token != "good":
             raise Refused(Reason.NOT_AUTHENTICATED, "no")
         return Caller("iam:iam-1", "iam")
+
+    def take(self, who: str, cost: float = 1.0) -> None:
+        assert who == "iam:iam-1"
+        self.costs.append(cost)
 
     async def allowed(self, caller: Caller, access: Access) -> bool:
         self.asked.append(access)
@@ -87,7 +93,7 @@ def world() -> World:
 async def client(rights: Rights, world: World) -> AsyncIterator[TestClient]:
     """The routes behind the gateway's own middleware."""
     app = web.Application(middlewares=[guard(rights, Quiet(), Quiet(), side_calls.HEARTBEATS)])
-    app[PARTS] = SimpleNamespace(rights=rights, reader=SimpleNamespace(world=world))
+    app[PARTS] = SimpleNamespace(rights=rights, reader=SimpleNamespace(world=world), pace=rights)
     app.add_routes(side_calls.routes("/openscale/{instance}/v2"))
     async with TestClient(TestServer(app)) as found:
         yield found
@@ -146,3 +152,25 @@ async def test_one_request_asks_for_so_many_rights_and_no_more(client, rights, w
         world.see(OpenScaleInstance.KIND, instance("c", f"i-{number}", number), gone=False)
     assert await entitled(client) == []
     assert len(rights.asked) == side_calls.MOST_QUESTIONS
+
+
+async def test_who_makes_the_gateway_ask_much_is_charged_for_it(client, rights, world):
+    """The same whatever there is: so it tells nothing. Who may list everywhere is one question, and not charged."""
+    assert await entitled(client) == []
+    for number in range(10, 10 + 2 * side_calls.MOST_QUESTIONS):
+        world.see(OpenScaleInstance.KIND, instance("c", f"i-{number}", number), gone=False)
+    assert await entitled(client) == []
+    assert rights.costs == [side_calls.COST_OF_MANY_QUESTIONS] * 2
+    rights.may = lambda access: access == Access("list", INSTANCES)
+    assert len(await entitled(client)) > side_calls.MOST_QUESTIONS
+    assert len(rights.costs) == 2
+
+
+async def test_one_warning_a_minute_however_often_somebody_asks(client, world):
+    """Nobody fills the log with what their lack of rights makes us say."""
+    for number in range(10, 10 + 2 * side_calls.MOST_QUESTIONS):
+        world.see(OpenScaleInstance.KIND, instance("c", f"i-{number}", number), gone=False)
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(50):
+            await entitled(client)
+    assert len(logged) <= 2, "a minute may end meanwhile"

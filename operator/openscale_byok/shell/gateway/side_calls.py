@@ -1,6 +1,8 @@
 """What IBM's OpenScale SDK asks before anything else: answered with what is true here, and no more."""
 
 from collections import defaultdict
+from functools import lru_cache
+from time import monotonic
 
 from aiohttp import web
 
@@ -13,6 +15,9 @@ HEARTBEATS = frozenset({"/v2/fairness/heartbeat", "/openscale/v2/fairness/heartb
 """Asked without a token."""
 MOST_QUESTIONS = 256
 """Rights that one request has asked for. Who may list instances everywhere, or in a namespace, needs one for all."""
+
+COST_OF_MANY_QUESTIONS = 10
+"""In requests: always the same, as the number of instances is nobody's business."""
 
 
 def routes(prefix: str) -> list[web.RouteDef]:
@@ -47,6 +52,8 @@ async def entitlements(request: web.Request) -> web.Response:
 
     places = _held(parts.reader.world)
     everywhere = await may(Access("list", INSTANCES))
+    if not everywhere:
+        parts.pace.take(asked.caller.user, COST_OF_MANY_QUESTIONS)
     found: list[str] = []
     for namespace, instances in sorted(places.items()):
         here = everywhere or await may(Access("list", INSTANCES, namespace))
@@ -56,9 +63,15 @@ async def entitlements(request: web.Request) -> web.Response:
             if here or await may(Access("get", INSTANCES, namespace, name))
         ]
     if left < 0:
-        log.warning("too many instances to ask for each: grant list on them", user=asked.caller.user)
+        _warn_of_many(asked.caller.user, int(monotonic() // 60))
     ids = dict.fromkeys(found)  # one that is claimed in two namespaces is told once
     return web.json_response({"entitlements": {"ai_openscale": [{"id": id_} for id_ in ids]}})
+
+
+@lru_cache(maxsize=256)
+def _warn_of_many(user: str, _minute: int) -> None:
+    """Say it once a minute of each caller, however often they ask."""
+    log.warning("too many instances to ask for each: grant list on them", user=user)
 
 
 def _held(world: World) -> dict[str, dict[str, str]]:
