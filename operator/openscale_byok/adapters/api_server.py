@@ -1,6 +1,7 @@
 """One exchange with the API server, signed in as kubectl would be: the only module that imports `kubernetes`.
 
-429 and its Retry-After are honoured once, here; everything else is for whoever asked to try again.
+429 and its Retry-After are honoured once, here; everything else is for whoever asked to try again. A DELETE is sent
+once, whatever its answer: before a further attempt whoever asked for it looks whether it is still right to delete.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ class ApiServer:
         """
         settings = client.Configuration()
         # The default would read ~/.netrc and proxies for each request, and might send what it finds there.
-        settings.client_session_kwargs = {"trust_env": False}
+        settings.client_session_kwargs = {"trust_env": False, "middlewares": (_deletes_once,)}
         settings.connection_pool_maxsize = connections
         try:
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
@@ -81,7 +82,7 @@ class ApiServer:
             status, raw, retry_after = await self._send(method, path, body)
             if status < 300:
                 return json.loads(raw)  # type: ignore[no-any-return] # JSON of the API server
-            if status == 429 and retry_after is not None and not last:
+            if status == 429 and retry_after is not None and not last and method != "DELETE":
                 await asyncio.sleep(min(retry_after, 10.0))
                 continue
             break
@@ -102,6 +103,17 @@ class ApiServer:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = f"the API server cannot be reached ({type(error).__name__})"
             raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
+
+
+async def _deletes_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """aiohttp repeats by itself what it holds to be idempotent, where a connection breaks: as when the API server is
+    started anew, on an etcd that was put back. A delete is not: what may be deleted is another by then."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if request.method != "DELETE":
+            raise
+        raise aiohttp.ClientConnectionError(type(error).__name__) from None
 
 
 def _named(path: str) -> str:
