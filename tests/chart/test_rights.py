@@ -34,6 +34,7 @@ OPERATOR: set[Right] = {
     (CLUSTER, GROUP, "rootkeybindings/status", "patch", ""),
     (CLUSTER, GROUP, "datamarts", "list", ""),
     (CLUSTER, GROUP, "datamarts", "watch", ""),
+    (CLUSTER, GROUP, "datamarts", "patch", ""),
     (CLUSTER, GROUP, "datamarts/status", "patch", ""),
     (CLUSTER, "events.k8s.io", "events", "create", ""),
     (OWN, "", "secrets", "get", "openscale-byok-global-key"),

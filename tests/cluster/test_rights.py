@@ -127,7 +127,7 @@ def test_the_operator_may_do_this_and_nothing_else(place):
     everywhere = {
         "openscaleinstances": ("get", "list", "watch", "patch"),
         "rootkeybindings": ("list", "watch", "patch"),
-        "datamarts": ("list", "watch"),
+        "datamarts": ("list", "watch", "patch"),
     }
     expected: set[Question] = {("create", "events.k8s.io", "events", namespace, "") for namespace in namespaces}
     for kind, namespace in product(KINDS, namespaces):

@@ -6,6 +6,7 @@ relies on nothing that the engine believes.
 
 from dataclasses import dataclass, field
 
+from openscale_byok.core.source import Source
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.crypto.global_versions import LEAVING, parse
@@ -49,6 +50,14 @@ class Checks:
                 self._recorded(instance)
         for mart in marts:
             self._stored(mart, instances.get(mart.spec.instance_ref.name))
+
+    def consumed(self, name: str, source: Source) -> None:
+        """A hand-over source goes only while an object that names it holds its password, and is as it was checked."""
+        marts = [DataMart.of(raw) for raw in self.cluster.all(DataMart.KIND)]
+        refs = ((mart.metadata.name, mart.spec.database.password.secret_ref) for mart in marts)
+        holders = [mart for mart, ref in refs if ref is not None and ref.name == name]
+        held = {self._sealed.get(mart) for mart in holders}
+        assert source.values.get(HANDOVER_KEY) in held, f"{name}: deleted, and none of {holders} holds what was in it"
 
     # What the user tells ---------------------------------------------------------------------------------
 

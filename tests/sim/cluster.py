@@ -57,6 +57,8 @@ class Cluster:
     secrets: dict[tuple[str, str], Source] = field(default_factory=dict)
     watchers: list[Callable[[Event], None]] = field(default_factory=list)
     on_change: list[Callable[[], None]] = field(default_factory=list)
+    on_consume: list[Callable[[str, Source], None]] = field(default_factory=list)
+    """Called with the name of a Secret, and what it held, just before the operator deletes it."""
     canaries: set[str] = field(default_factory=set)
     announced: list[tuple[str, str]] = field(default_factory=list)
     writes: int = 0
@@ -153,6 +155,8 @@ class Cluster:
         found = self.read_secret(namespace, name)
         if (found.uid, found.resource_version) != (uid, resource_version):
             raise Changed(Reason.CHANGED_MEANWHILE, f"Secret {name} is another by now")
+        for check in self.on_consume:
+            check(name, found)
         self.writes += 1
         self.drop_secret(namespace, name)
 

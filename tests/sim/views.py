@@ -94,6 +94,8 @@ def mart(
     mark: DataKey | None = None,
     envelope: str = "",
     kept: bool = False,
+    held: bool = False,
+    deleting: bool = False,
     **note: Any,
 ) -> tuple[Sealable, Note]:
     """A data mart and what is remembered of it: opened, and its source looked at, unless *note* says otherwise.
@@ -108,12 +110,14 @@ def mart(
         mark: the data key that its stuck mark names.
         envelope: the text that is stored instead.
         kept: whether its status says that the source is still there.
+        held: whether it carries our finalizer.
+        deleting: whether somebody asked for its deletion.
         note: fields of the note.
     """
     at = {"type": "PostgreSQL", "host": "h", "port": 1, "name": "d", "schema": "s", "username": "u"}
     at["password"] = {"secretRef": {"name": "s", "key": "password"}}
     raw: dict[str, Any] = {
-        "metadata": _meta(name),
+        "metadata": _meta(name, ours=held, deleting=deleting),
         "spec": {"instanceRef": {"name": "prod"}, "database": at},
     }
     text = envelope

@@ -1,10 +1,13 @@
 """The whole simulated world: what a user may do, what goes wrong, and the way to rest."""
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from openscale_byok.core.key_state import KeyState
+from openscale_byok.core.source import Source
 from openscale_byok.engine.context import Tuning
 from openscale_byok.resources import HANDOVER_KEY, HANDOVER_TYPE, DataMart, OpenScaleInstance, RootKeyBinding
 
@@ -43,6 +46,7 @@ class World:
         self.checks = Checks(self.cluster, self.vault)
         self.cluster.canaries = self.vault.canaries
         self.cluster.on_change.append(self.checks)
+        self.cluster.on_consume.append(self._consumed)
         self.unhandled: list[str] = []
         self.tuning = TUNING
         self._passwords = self._started = 0
@@ -202,6 +206,41 @@ class World:
         if (NAMESPACE, f"pw-{name}") in self.cluster.secrets:
             self.cluster.drop_secret(NAMESPACE, f"pw-{name}")
 
+    def remove_mart(self, name: str) -> bool:
+        """Delete a data mart, and let its Secret be; whether it is gone at once."""
+        self.cluster.delete(DataMart.KIND, NAMESPACE, name)
+        gone = self.cluster.find(DataMart.KIND, NAMESPACE, name) is None
+        if gone:
+            self.checks.forget(name)
+        return gone
+
+    def remake_mart(self, name: str) -> bool:
+        """Make a data mart anew once it is gone, as its owner does who finds its Secret there; whether that was so."""
+        if self.cluster.find(DataMart.KIND, NAMESPACE, name) is not None or not self.secret(name):
+            return False
+        self.checks.forget(name)
+        self.create_mart(name)
+        return True
+
+    def secret(self, name: str) -> bool:
+        """Whether the Secret of a data mart is there."""
+        return (NAMESPACE, f"pw-{name}") in self.cluster.secrets
+
+    def snapshot(self) -> Callable[[], None]:
+        """Keep the cluster as it is; how to put it back. No watch says anything of that."""
+        cluster = self.cluster
+        kept = copy.deepcopy((cluster.objects, cluster.secrets, cluster.version, self.checks.newest))
+
+        def put_back() -> None:
+            objects, secrets, cluster.version, newest = copy.deepcopy(kept)
+            for stored, then in ((cluster.objects, objects), (cluster.secrets, secrets), (self.checks.newest, newest)):
+                stored.clear()
+                stored.update(then)
+            for operator in self.operators:
+                operator.events.clear()
+
+        return put_back
+
     def remove_source(self, name: str) -> bool:
         """Delete a kept source, if the data mart says that just this one is safely sealed."""
         raw, source = self.mart(name), self.cluster.secrets.get((NAMESPACE, f"pw-{name}"))
@@ -227,6 +266,10 @@ class World:
             key.state, key.away, key.refused = KeyState.ACTIVE, False, False
 
     # ---------------------------------------------------------------------------------------------------
+
+    def _consumed(self, name: str, source: Source) -> None:
+        if self.cluster.on_change:  # a story that asks questions of its own checks nothing else
+            self.checks.consumed(name, source)
 
     def _endpoint(self, mart: str) -> str:
         raw = self.cluster.find(DataMart.KIND, NAMESPACE, mart)

@@ -45,21 +45,110 @@ MUTANTS = {
     ),
     "a delete without precondition": Mutant(
         "the_precondition_of_the_delete",
-        "engine/source_looks.py",
+        "engine/handovers.py",
         "            await self._context.sources.delete(",
-        "            found = await self._context.sources.read(sealable.meta.namespace, ref.name)\n"
-        "            uid, resource_version = found.uid, found.resource_version\n"
+        "            source = await self._context.sources.read(held.meta.namespace, name)\n"
         "            await self._context.sources.delete(",
+    ),
+    "a delete without the finalizer": Mutant(
+        "the_object_is_held_while_its_source_is_deleted",
+        "engine/handovers.py",
+        "                held, asked = await self._prove(sealable)\n",
+        "                held, asked = sealable, self._context.clock.monotonic()\n",
+        "test_handover.py",
+    ),
+    "a finalizer on whatever has the name": Mutant(
+        "the_finalizer_comes_by_the_state_that_was_checked",
+        "engine/context.py",
+        "            raw = await self.store.patch_finalizers(sealable.kind, sealable.meta, finalizers)\n",
+        "            from openscale_byok.resources import Meta\n"
+        "            cluster = self.store._cluster\n"
+        "            def patch():\n"
+        "                raw = cluster.get(sealable.kind, sealable.meta.namespace, sealable.meta.name)\n"
+        "                meta = Meta.of(raw['metadata'])\n"
+        "                return cluster.patch_finalizers(sealable.kind, meta, finalizers)\n"
+        "            raw = await self.store._process.ask('patch finalizers b', patch)\n",
+        "test_handover.py",
+    ),
+    "a further attempt without a proof": Mutant(
+        "a_further_attempt_begins_with_a_proof",
+        "engine/handovers.py",
+        "            sealable = await self._hold(sealable)\n",
+        "            sealable = sealable if sealable.meta.ours else await self._hold(sealable)\n",
+        "test_handover.py",
+    ),
+    "a further attempt without a proof, etcd put back": Mutant(
+        "etcd_is_put_back_between_two_attempts",
+        "engine/handovers.py",
+        "            sealable = await self._hold(sealable)\n",
+        "            sealable = sealable if sealable.meta.ours else await self._hold(sealable)\n",
+        "test_handover.py",
+    ),
+    "a version is taken for the object": Mutant(
+        "etcd_is_put_back_between_two_attempts",
+        "engine/handovers.py",
+        " or not _same(sealable, found):",
+        ":",
+        "test_handover.py",
+    ),
+    "a proof of any age": Mutant(
+        "who_slept_proves_it_once_more",
+        "engine/handovers.py",
+        "asked <= BEGINS_SECONDS",
+        "asked >= 0",
+        "test_handover.py",
+    ),
+    "what is given up is free at once": Mutant(
+        "a_delete_on_its_way_finds_its_object",
+        "engine/handovers.py",
+        "        if now >= end or await self._over(sealable):\n",
+        "        if now >= since:\n",
+        "test_handover.py",
+    ),
+    "another operator's delete is forgotten": Mutant(
+        "another_operator_frees_nothing_under_a_delete",
+        "engine/handovers.py",
+        "        if now >= end or await self._over(sealable):\n",
+        "        if now >= since:\n",
+        "test_handover.py",
+    ),
+    "who reads it is asked only before": Mutant(
+        "a_second_reader_before_the_delete_keeps_the_source",
+        "engine/handovers.py",
+        "        if self._readers.waiting(held):\n",
+        "        if False:\n",
+        "test_handover.py",
+    ),
+    "a reader without an instance": Mutant(
+        "one_that_names_no_instance_keeps_no_source",
+        "engine/readers.py",
+        "            if scope.instance is None:\n                continue\n",
+        "",
+        "test_handover.py",
+    ),
+    "readers that were not listed yet": Mutant(
+        "an_instance_that_was_not_read_yet_may_have_readers",
+        "engine/readers.py",
+        "            if not scope.read and scope.key[1] != sealable.instance:\n",
+        "            if False:\n",
+        "test_handover.py",
+    ),
+    "a try that nobody asks for any more is told of": Mutant(
+        "two_whose_mints_failed_settle_at_once",
+        "core/conditions/instances.py",
+        "    cause = failed(view) or",
+        "    cause = view.trouble('mint', 'rebuild') or",
+        "test_reviewed.py",
     ),
     "a write on what is newest, not on what was read first": Mutant(
         "the_source_is_read_after_its_object",
         "engine/context.py",
-        "        scope.in_flight.add(sealable.uid)\n",
-        "        scope.in_flight.add(sealable.uid)\n"
+        "        try:\n            raw = await self.store.patch_status(",
         "        from dataclasses import replace\n"
         "        raw = self.store._cluster.get(sealable.kind, sealable.meta.namespace, sealable.meta.name)\n"
         "        version = raw['metadata']['resourceVersion']\n"
-        "        sealable = replace(sealable, meta=sealable.meta.at(version))\n",
+        "        sealable = replace(sealable, meta=sealable.meta.at(version))\n"
+        "        try:\n            raw = await self.store.patch_status(",
     ),
     "bindings as they were known": Mutant(
         "a_fresh_list_of_bindings_before_a_mint",
@@ -128,7 +217,7 @@ MUTANTS = {
     ),
     "a rotation of the global key is not followed": Mutant(
         "a_rotation_survives_a_crash_at_any_call",
-        "core/plan.py",
+        "core/minting.py",
         "        and not left\n",
         "",
         "test_global_key.py",

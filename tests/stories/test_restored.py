@@ -1,7 +1,7 @@
 """etcd is put back to an earlier state under an operator that is at rest: it ends, and the next one finds its way."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -30,22 +30,6 @@ def world() -> Iterator[World]:
     made.close()
 
 
-def snapshot(world: World) -> Callable[[], None]:
-    """Keep the cluster as it is; how to put it back. No watch says anything of that."""
-    cluster, kept = world.cluster, copy.deepcopy((world.cluster.objects, world.cluster.secrets, world.cluster.version))
-
-    def put_back() -> None:
-        objects, secrets, cluster.version = copy.deepcopy(kept)
-        cluster.objects.clear()
-        cluster.objects.update(objects)
-        cluster.secrets.clear()
-        cluster.secrets.update(secrets)
-        for operator in world.operators:
-            operator.events.clear()
-
-    return put_back
-
-
 def move_on(world: World) -> None:
     """Everything moves to root key B, and comes to rest; the first binding is gone."""
     world.bind("y", "B")
@@ -69,7 +53,7 @@ def test_an_operator_at_rest_ends_and_the_next_one_settles(world: World, after: 
 
     The first is seen at the next look, the last as soon as the watches list anew, the other at the next list.
     """
-    put_back = snapshot(world)
+    put_back = world.snapshot()
     move_on(world)
     (operator,) = world.living()
     before = world.cluster.version

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from openscale_byok.core.key_state import KeyState
-from openscale_byok.errors import Missing
+from openscale_byok.errors import Missing, Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import HANDOVER_TYPE, DataMart, OpenScaleInstance
 from sim.world import World
@@ -315,3 +315,32 @@ def test_what_happens_while_a_list_is_under_way_is_not_lost(world: World, change
     else:
         ready = world.mart("b" if change == "made" else "a")
         assert ready["status"]["observedGeneration"] == ready["metadata"]["generation"]
+
+
+@pytest.mark.parametrize("ends", ["unbound", "made by one of them"])
+def test_two_whose_mints_failed_settle_at_once(world: World, ends: str) -> None:
+    """What each remembers of its last try says nothing once no data key is wanted any more: no status in turn."""
+    world.give("a", handover=True)
+    world.create_mart("a")
+    first, second = world.start(), world.start()
+    world.settle()
+    tampered = Refused(Reason.TAMPERED, "the new data key does not unwrap to itself")
+    first.process.forbidden = second.process.forbidden = {"kms.wrap": tampered}
+    second.hears = lambda _: False
+    world.bind("x", "A")
+    world.wait(25.0)
+    second.hears = lambda _: True
+    world.wait(3.0)
+    assert told(world.instance()) == ("False", "Tampered")
+    if ends == "unbound":
+        world.unbind("x")
+    else:
+        second.process.forbidden = {}
+    said: list[str] = []
+    world.cluster.watchers.append(
+        lambda event: said.append(told(event.raw)[1]) if event.kind == OpenScaleInstance.KIND else None
+    )
+    world.wait(300.0)
+    assert told(world.instance()) == ("True", "Current")
+    ended = said[said.index("Current") :]
+    assert "Tampered" not in ended, said

@@ -126,7 +126,7 @@ def test_the_check_is_for_active(world: World) -> None:
     second.process.whole()
     until(world, second, "patch status openscale", records)  # retire
     deaf(second)
-    for _ in ("seal", "check", "consume"):
+    for _ in ("seal", "check", "hold", "consume"):
         first.process.whole()
         world.loop.run_ready()
     world.run(second)

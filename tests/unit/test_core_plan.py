@@ -65,7 +65,7 @@ def test_the_order_of_the_chain():
     """The order is the protocol: hold, one Active key, prove, confirm, seal, re-encrypt, retire, release."""
     assert [check.__name__ for check in CHAIN] == [
         "hold_instance", "hold_bindings", "rebuild", "mint", "rewrap", "recover", "verify", "confirm", "seal",
-        "report_progress", "re_encrypt", "mark_stuck", "retire", "release", "report",
+        "unhold", "report_progress", "re_encrypt", "mark_stuck", "retire", "release", "report",
     ]  # fmt: skip
 
 

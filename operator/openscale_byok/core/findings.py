@@ -105,11 +105,14 @@ def unconfirmed(view: View, sealable: Sealable, standing: Standing) -> bool:
     if not sealable.ready:
         return note.source_looked == sealable.meta.generation or sealable.sealed_source is None
     removed, source = sealable.condition("SourceRemoved"), sealable.sealed_source
-    if removed is None or source is None or not note.fresh:
+    if removed is None or source is None:
         return False
     if source.handover:
-        return removed.status == "False"  # it waited for another that reads it: ask again
-    return isinstance(note.source_trouble, Missing) != (removed.status == "True")
+        # It waited for another that reads it, or it is held from a hand-over that did not end: ask again.
+        looked = note.source_looked == sealable.meta.generation
+        again = note.fresh or (sealable.meta.ours and looked and source_due(view, sealable))
+        return removed.status == "False" and again
+    return note.fresh and isinstance(note.source_trouble, Missing) != (removed.status == "True")
 
 
 def stuck(view: View, sealable: Sealable, standing: Standing) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 
 from openscale_byok.core import conditions, findings
 from openscale_byok.core.findings import needs_source, source_due, unproven
+from openscale_byok.core.handover import from_another, given_up, idle
+from openscale_byok.core.minting import to_mint, to_rebuild
 from openscale_byok.core.sealable import Sealable, Standing
 from openscale_byok.core.steps import (
     Confirm,
@@ -27,11 +29,11 @@ from openscale_byok.core.steps import (
     Shred,
     ShredKeys,
     Step,
+    Unhold,
     Verify,
 )
-from openscale_byok.core.view import View, choose
-from openscale_byok.reasons import Reason
-from openscale_byok.resources import GLOBAL, MAX_RETIRING, PROPERTIES_FORMAT, RootKeyBinding
+from openscale_byok.core.view import View
+from openscale_byok.resources import GLOBAL, PROPERTIES_FORMAT, RootKeyBinding
 
 SLICE = 400
 """Objects a step takes at once: about half a second of work, after which everything is planned anew."""
@@ -48,11 +50,13 @@ def plan(view: View) -> Step | None:
 
 def _chain(view: View) -> tuple[Check, ...]:
     if view.instance is None:
-        return (release_orphans, report)
+        return (unhold, release_orphans, report)
     if view.instance.metadata.deleting:
-        return (shred, shred_keys, release_orphans, let_go, report)
-    if view.instance.spec.suspend or view.conflict or view.properties.format > PROPERTIES_FORMAT:
+        return (shred, shred_keys, unhold, release_orphans, let_go, report)
+    if view.properties.format > PROPERTIES_FORMAT:
         return (report,)
+    if view.instance.spec.suspend or view.conflict:
+        return (unhold, report)
     return CHAIN
 
 
@@ -71,37 +75,13 @@ def hold_bindings(view: View) -> Step | None:
 
 def rebuild(view: View) -> Step | None:
     """Never mint into empty properties while an envelope of this instance exists."""
-    if view.properties.data_keys or not any(s.envelope for s in view.sealables):
-        return None
-    return _unless_waiting(view, Rebuild())
+    return _unless_waiting(view, Rebuild()) if to_rebuild(view) else None
 
 
 def mint(view: View) -> Step | None:
-    """The Active key must be under the chosen root key, and answer the revision that is asked for.
-
-    It gets a successor, too, where its root key's new version asks for one instead of a rewrap.
-    """
-    assert view.instance is not None  # noqa: S101 -- the chain is only used with an instance
-    choice, properties = choose(view), view.properties
-    if not properties.data_keys and any(s.envelope for s in view.sealables):
-        return None  # rebuild first, and if that fails, wait: a fresh key would only hide the loss
-    active, left = properties.active, findings.left_behind(view)
-    if choice.root_key is None or (choice.reason is not Reason.IN_FORCE and not left):
-        return None
-    if active is None and choice.root_key == GLOBAL and not view.sealables:
-        return None  # nothing to protect yet: no key is made that a binding would replace at once
-    if (
-        active is not None
-        and active.root_key == choice.root_key
-        and not left
-        and properties.data_key_revision >= view.instance.spec.data_key_revision
-    ):
-        return None
-    if choice.binding is not None and not view.key(choice.binding).wraps:
-        return None
-    if len(properties.data_keys) - (active is not None) >= MAX_RETIRING:
-        return None
-    return _unless_waiting(view, Mint(choice.root_key))
+    """Another data key, where the Active one does not do (minting.py)."""
+    root_key = to_mint(view)
+    return None if root_key is None else _unless_waiting(view, Mint(root_key))
 
 
 def rewrap(view: View) -> Step | None:
@@ -150,13 +130,22 @@ def seal(view: View) -> Step | None:
     return _batch(
         view,
         Seal,
-        (s for s, st in view.standings if source_due(view, s) and needs_source(view, s, st)),
+        (s for s, st in view.standings if source_due(view, s) and needs_source(view, s, st) and not from_another(s)),
     )
 
 
 def confirm(view: View) -> Step | None:
     """A sealed object is Ready only after its data key was seen to be still Active."""
-    return _batch(view, Confirm, (s for s, st in view.standings if findings.unconfirmed(view, s, st)))
+    return _batch(
+        view,
+        Confirm,
+        (s for s, st in view.standings if findings.unconfirmed(view, s, st) and not given_up(view, s)),
+    )
+
+
+def unhold(view: View) -> Step | None:
+    """What is held for a hand-over that is over, or given up, is free again: nothing is kept from its end."""
+    return _batch(view, Unhold, (s for s, st in view.standings if idle(view, s, st)))
 
 
 def re_encrypt(view: View) -> Step | None:
@@ -252,6 +241,7 @@ CHAIN: tuple[Check, ...] = (
     verify,
     confirm,
     seal,
+    unhold,
     report_progress,
     re_encrypt,
     mark_stuck,

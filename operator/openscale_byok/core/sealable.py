@@ -246,6 +246,10 @@ class Note:
     """Whether the source was looked at since its condition was last settled."""
     looks: int = 0
     """Looks in vain since the last good one: they get rarer."""
+    idle_since: tuple[int, float] | None = None
+    """The generation for which, and when, it was first found held with no delete of its source to come."""
+    hold_due: float = 0.0
+    """When to ask again whether it may be free, in monotonic seconds."""
 
     def with_(self, **changes: object) -> "Note":
         """A copy with changes."""

@@ -96,6 +96,11 @@ class Confirm(Batch):
 
 
 @dataclass(frozen=True, slots=True)
+class Unhold(Batch):
+    """Take our finalizer off these, as soon as no delete of their sources can be on its way."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReEncrypt(Batch):
     """Open with the data key that the envelope names, seal with the Active one."""
 

@@ -1,7 +1,7 @@
 """What every step of the engine is given: ports, tuning, and the world that it works on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from random import random
@@ -157,6 +157,23 @@ class Context:
                 scope.put(scope.sealable_of(raw))
             else:
                 scope.put(replace(after, meta=sealable.meta.at(raw["metadata"]["resourceVersion"])))
+        finally:
+            scope.landed(sealable.uid)
+
+    async def mark(self, scope: Scope, sealable: Sealable, finalizers: Sequence[str]) -> Sealable | None:
+        """Compare-and-swap a sealable's finalizers, and keep it as it is now stored; None where it is gone with that.
+
+        With the finalizers that it has already this writes nothing: it proves that the object is as it was read.
+        """
+        scope.in_flight.add(sealable.uid)
+        try:
+            raw = await self.store.patch_finalizers(sealable.kind, sealable.meta, finalizers)
+            if sealable.meta.deleting and not finalizers:
+                scope.forget(sealable)
+                return None
+            found = scope.sealable_of(raw)
+            scope.put(found)
+            return found
         finally:
             scope.landed(sealable.uid)
 

@@ -6,17 +6,18 @@ from openscale_byok.core import conditions, steps
 from openscale_byok.core.findings import needs_source
 from openscale_byok.core.plan import SLICE, plan
 from openscale_byok.core.retention import shred_time
-from openscale_byok.core.sealable import Sealable, Standing
+from openscale_byok.core.sealable import Sealable
 from openscale_byok.core.view import View
 from openscale_byok.engine import key_steps
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.following import Following
 from openscale_byok.engine.former_versions import FormerVersions
 from openscale_byok.engine.listing import RELIST_SECONDS, list_anew
+from openscale_byok.engine.readers import Readers
 from openscale_byok.engine.scope import Key, Scope
 from openscale_byok.engine.seal_steps import SealSteps
 from openscale_byok.errors import ByokError, Changed, Missing, Refused
-from openscale_byok.resources import OpenScaleInstance, Properties, RootKeyBinding, SealedSource
+from openscale_byok.resources import OpenScaleInstance, RootKeyBinding
 
 RELIST_WHILE_DELETING_SECONDS = 15.0
 
@@ -27,6 +28,7 @@ class Engine(Following):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._former = FormerVersions()
+        self._readers = Readers(self.world)
 
     # One pass -----------------------------------------------------------------------------------------
 
@@ -62,7 +64,7 @@ class Engine(Following):
         await list_anew(self._context, scope)
         now, refresh = self._context.clock.monotonic(), self._context.tuning.source_refresh_seconds
         for sealable in scope.sealables.values():
-            if sealable.ready and sealable.uid not in scope.notes:
+            if sealable.ready and sealable.uid not in scope.notes and not sealable.meta.ours:
                 # Settled before this process began: its source is looked at in its turn, not in a herd.
                 due = now + refresh * self._context.jitter()
                 scope.note(sealable, source_looked=sealable.meta.generation, source_due=due)
@@ -121,7 +123,7 @@ class Engine(Following):
                 raise RuntimeError(f"a plan named {type(step).__name__}, which nobody executes")
 
     async def _run_batch(self, scope: Scope, step: steps.Batch) -> None:
-        work = SealSteps(self._context, scope, self._sharing)
+        work = SealSteps(self._context, scope, self._readers)
         try:
             match step:
                 case steps.Verify():
@@ -130,6 +132,8 @@ class Engine(Following):
                     await work.seal(step)
                 case steps.Confirm():
                     await work.confirm(step)
+                case steps.Unhold():
+                    await work.unhold(step)
                 case steps.ReEncrypt():
                     await work.re_encrypt(step)
                 case steps.Recover():
@@ -143,20 +147,6 @@ class Engine(Following):
         finally:
             if work.relist:
                 scope.listed = False
-
-    def _sharing(self, sealable: Sealable) -> list[Sealable]:
-        """Other sealables of the namespace that still need the source that this one was sealed from."""
-        return [
-            other
-            for key, scope in self.world.scopes.items()
-            if key[0] == sealable.meta.namespace
-            for other in scope.sealables.values()
-            if other.source_ref is not None
-            and sealable.source_ref is not None
-            and other.source_ref.name == sealable.source_ref.name
-            and other.uid != sealable.uid
-            and not _served(scope, other, sealable.sealed_source)
-        ]
 
     async def _report(self, scope: Scope, view: View) -> None:
         """Write the statuses that differ, and announce what a person should hear of."""
@@ -213,6 +203,7 @@ class Engine(Following):
         dues = [failure.due for failure in (*scope.closed.values(), *scope.troubles.values())]
         dues += view.disputed.values()
         dues += [view.note(s).source_due for s, st in view.standings if needs_source(view, s, st)]
+        dues += [view.note(s).hold_due for s in view.sealables if s.meta.ours]
         kept_until = shred_time(view)
         if kept_until is not None and view.today is not None and kept_until > view.today:
             dues.append(view.now + (kept_until - view.today).total_seconds())
@@ -220,12 +211,3 @@ class Engine(Following):
             scope.relist_due = min(scope.relist_due, view.now + RELIST_WHILE_DELETING_SECONDS)
         ahead = [due - view.now for due in (*dues, scope.relist_due) if due > view.now]
         return max(0.05, min(ahead, default=RELIST_SECONDS))
-
-
-def _served(scope: Scope, sealable: Sealable, source: SealedSource | None) -> bool:
-    """Whether a sealable is safely sealed, checked, from just this state of the source, for where it goes now."""
-    own = sealable.sealed_source
-    if own is None or source is None or (own.uid, own.resource_version) != (source.uid, source.resource_version):
-        return False
-    properties = scope.instance.properties if scope.instance is not None else Properties()
-    return sealable.ready and not sealable.elsewhere and sealable.standing(properties) is Standing.CURRENT

@@ -14,7 +14,7 @@ from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, say
 from openscale_byok.core.findings import shreds
 from openscale_byok.core.sealable import NO_NOTE, Sealable, Standing, as_stored
 from openscale_byok.core.source import Source
-from openscale_byok.core.steps import Batch, Confirm, MarkStuck, Recover, ReEncrypt, Seal, Shred, Verify
+from openscale_byok.core.steps import Batch, Confirm, MarkStuck, Recover, ReEncrypt, Seal, Shred, Unhold, Verify
 from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.crypto.envelope import Context as SealContext
@@ -22,6 +22,8 @@ from openscale_byok.crypto.envelope import Wrapped
 from openscale_byok.crypto.jwe import NONCE_BYTES
 from openscale_byok.engine.audited import audited, destroyed
 from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.handovers import HandOvers
+from openscale_byok.engine.readers import Readers
 from openscale_byok.engine.scope import Scope
 from openscale_byok.engine.source_looks import SourceLooks
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
@@ -32,11 +34,12 @@ from openscale_byok.resources import DataKeyEntry, SealedSource
 class SealSteps:
     """The steps over the secrets of one scope."""
 
-    def __init__(self, context: Context, scope: Scope, others: Callable[[Sealable], list[Sealable]]) -> None:
+    def __init__(self, context: Context, scope: Scope, readers: Readers) -> None:
         self._context = context
         self._scope = scope
-        self._others = others
-        self._looks = SourceLooks(context, scope)
+        self._readers = readers
+        self._looks = SourceLooks(context, scope, readers)
+        self._handovers = HandOvers(context, scope, self._looks, readers)
         self.relist = False
 
     # Steps --------------------------------------------------------------------------------------------
@@ -76,6 +79,10 @@ class SealSteps:
             if active is not None and s.envelope is not None and s.envelope.data_key == active.id
         )
         await self._each(Confirm(good), self._confirm_one)
+
+    async def unhold(self, step: Unhold) -> None:
+        """Take our finalizer off what no hand-over needs held any more."""
+        await self._each(step, self._handovers.unhold)
 
     async def re_encrypt(self, step: ReEncrypt) -> None:
         """Open with the key that the envelope names, seal with Active; what it is bound to stays as it is.
@@ -188,19 +195,25 @@ class SealSteps:
             return False
 
     async def _confirm_one(self, sealable: Sealable) -> None:
-        note, shared = self._scope.notes.get(sealable.uid, NO_NOTE), ""
+        note, kept_until = self._scope.notes.get(sealable.uid, NO_NOTE), ""
         source = sealable.sealed_source
         name = _named(sealable)
         if source is not None and source.handover and name and not isinstance(note.source_trouble, Missing):
-            waiting = self._others(sealable)
-            if waiting:
-                shared = waiting[0].meta.name
-            elif not await self._looks.consume(sealable, name, source.uid, source.resource_version):
+            kept_until = self._readers.waiting(sealable)
+            if not kept_until:
+                consumed = await self._handovers.consume(sealable, name, source)
+                if consumed is None:
+                    return
+                sealable = consumed
+        elif isinstance(note.source_trouble, Missing):
+            freed = await self._handovers.freed(sealable)
+            if freed is None:
                 return
-        status = self._status(sealable, confirmed(sealable, note, shared_with=shared))
+            sealable = freed
+        status = self._status(sealable, confirmed(sealable, note, kept_until=kept_until))
         if status:
             await self._context.write(self._scope, sealable, status)
-        self._looks.settled(sealable, shared=bool(shared))
+        self._looks.settled(sealable, shared=bool(kept_until))
 
     async def _recover_one(self, sealable: Sealable, entry: DataKeyEntry, key: DataKey) -> None:
         envelope = sealable.envelope
@@ -245,15 +258,20 @@ class SealSteps:
     # Small things -------------------------------------------------------------------------------------
 
     async def _each(self, step: Batch, work: Callable[[Sealable], Awaitable[None]]) -> None:
-        """Work on each. Trouble with the API server ends the slice, and is raised once, at its end."""
+        """Work on each. Trouble with the API server ends the slice, and is raised once, at its end.
+
+        So is it where every one of them changed meanwhile: what is known then may be older than the cluster for long.
+        """
         failures: list[ByokError] = []
+        changed: list[Changed] = []
 
         async def guarded(sealable: Sealable) -> None:
             if failures:
                 return
             try:
                 await work(sealable)
-            except Changed:
+            except Changed as error:
+                changed.append(error)
                 self.relist = True
             except Missing:
                 self._scope.forget(sealable)
@@ -263,6 +281,8 @@ class SealSteps:
         await self._context.in_flight(step.sealables, guarded)
         if failures:
             raise failures[0]
+        if changed and len(changed) == len(step.sealables):
+            raise changed[0]
 
     async def _active(self) -> tuple[DataKeyEntry, DataKey] | None:
         entry = self._scope.instance.properties.active if self._scope.instance else None

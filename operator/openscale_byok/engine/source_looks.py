@@ -1,22 +1,23 @@
-"""Looks at sources: read after the object that names them, consumed only as they were sealed."""
+"""Looks at sources: read after the object that names them."""
 
 import asyncio
 
 from openscale_byok.core.sealable import NO_NOTE, Sealable
 from openscale_byok.core.source import Source, password
-from openscale_byok.engine.audited import audited, consumed
-from openscale_byok.engine.context import Context, log
+from openscale_byok.engine.context import Context
+from openscale_byok.engine.readers import Readers
 from openscale_byok.engine.scope import Scope, backoff
-from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
+from openscale_byok.errors import ByokError, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
 
 
 class SourceLooks:
     """The looks of one slice of work in one scope. What each found is remembered in the scope's notes."""
 
-    def __init__(self, context: Context, scope: Scope) -> None:
+    def __init__(self, context: Context, scope: Scope, readers: Readers) -> None:
         self._context = context
         self._scope = scope
+        self._readers = readers
         self._reads: dict[str, asyncio.Task[Source]] = {}
 
     async def look(self, sealable: Sealable) -> tuple[bytes | None, Source | None]:
@@ -24,20 +25,29 @@ class SourceLooks:
         ref, namespace = sealable.source_ref, sealable.meta.namespace
         if ref is None:
             text = "spec.database.password: give the password through the gateway, or name a Secret in secretRef"
-            self._looked(sealable, Missing(Reason.PASSWORD_NOT_GIVEN, text))
+            self.looked(sealable, Missing(Reason.PASSWORD_NOT_GIVEN, text))
             return None, None
         try:
             source = await self._read_once(namespace, ref.name)
             secret = password(source, ref)
         except Missing:
-            text = f"spec.database.password.secretRef: Secret {ref.name} does not exist in this namespace (yet)"
-            self._looked(sealable, Missing(Reason.SECRET_NOT_FOUND, text))
+            self.looked(sealable, Missing(Reason.SECRET_NOT_FOUND, self._absent(namespace, ref.name)))
         except (Refused, Unavailable) as error:
-            self._looked(sealable, error)
+            self.looked(sealable, error)
         else:
-            self._looked(sealable, None)
+            self.looked(sealable, None)
             return secret, source
         return None, None
+
+    def _absent(self, namespace: str, name: str) -> str:
+        """Why a Secret is not there, as far as that is known."""
+        reader, where = self._readers.handed_over_to(namespace, name), "spec.database.password.secretRef"
+        if not reader:
+            return f"{where}: Secret {name} does not exist in this namespace (yet)"
+        return (
+            f"{where}: Secret {name} was handed over to DataMart {reader}, and consumed; "
+            "give the password again in a Secret of that name, or name another"
+        )
 
     async def _read_once(self, namespace: str, name: str) -> Source:
         """One read of a Secret serves the whole slice: all of its objects were read before the step began."""
@@ -46,24 +56,7 @@ class SourceLooks:
             read = self._reads[name] = asyncio.ensure_future(self._context.sources.read(namespace, name))
         return await asyncio.shield(read)
 
-    async def consume(self, sealable: Sealable, name: str, uid: str, resource_version: str) -> bool:
-        """Delete a hand-over source, if it is still the one that was sealed."""
-        try:
-            with audited(self._context.audit, consumed(sealable, name)):
-                await self._context.sources.delete(sealable.meta.namespace, name, uid, resource_version)
-        except Missing:
-            pass
-        except Changed:
-            # Another password lies there by now: it is sealed first.
-            self._scope.note(sealable, source_looked=-1)
-            return False
-        except (Refused, Unavailable) as error:
-            self._looked(sealable, error)
-            return False
-        log.info("handed over", name=sealable.meta.name, namespace=sealable.meta.namespace, secret=name)
-        return True
-
-    def _looked(self, sealable: Sealable, trouble: ByokError | None) -> None:
+    def looked(self, sealable: Sealable, trouble: ByokError | None, *, soon: bool = False) -> None:
         """Remember what a look at the source found. What is missing is looked for again soon, then more rarely."""
         note = self._scope.notes.get(sealable.uid, NO_NOTE)
         looks = note.looks + 1 if trouble is not None else note.looks
@@ -71,7 +64,7 @@ class SourceLooks:
             sealable,
             source_trouble=trouble,
             source_looked=sealable.meta.generation,
-            source_due=self._due(looks, soon=trouble is not None and not sealable.ready),
+            source_due=self._due(looks, soon=soon or (trouble is not None and not sealable.ready)),
             fresh=True,
             looks=looks,
         )

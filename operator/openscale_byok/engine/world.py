@@ -1,6 +1,6 @@
 """Every instance's scope, kept up to date by events; says which scope an event wakes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from openscale_byok.core.instance_policy import InstancePolicy
@@ -107,6 +107,10 @@ class World:
         found = [(scope, scope.sealables[name]) for scope in scopes if name in scope.sealables]
         named = [(scope, sealable) for scope, sealable in found if sealable.kind == kind]
         return max(named, key=lambda each: each[1].meta.version, default=None)
+
+    def of_namespace(self, namespace: str) -> Iterable[Scope]:
+        """The scopes of a namespace."""
+        return self._places.get(namespace, {}).values()
 
     def claimants(self, service_instance_id: str) -> list[Claimant]:
         """The instances that claim a service instance id and may."""

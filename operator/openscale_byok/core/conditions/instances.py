@@ -7,6 +7,7 @@ from typing import Literal
 from openscale_byok.core.conditions.base import Wanted, not_ready
 from openscale_byok.core.conditions.bindings import key_usable, stuck_text, unusable
 from openscale_byok.core.findings import Count, left_behind, newer, shreds, waiting_for
+from openscale_byok.core.minting import failed
 from openscale_byok.core.retention import shred_time
 from openscale_byok.core.view import Choice, View, choose
 from openscale_byok.errors import Refused
@@ -137,7 +138,7 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
     if usable.status != "True":
         return usable.reason, usable.message
     active = view.properties.active
-    cause = view.trouble("mint", "rebuild") or (view.closed.get(active.id) if active is not None else None)
+    cause = failed(view) or (view.closed.get(active.id) if active is not None else None)
     if cause is not None:
         return cause.reason, cause.message
     asked = view.instance.spec.data_key_revision

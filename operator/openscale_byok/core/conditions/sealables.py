@@ -4,6 +4,7 @@ from typing import Any
 
 from openscale_byok.core.conditions.base import Wanted, merged, not_ready
 from openscale_byok.core.findings import broken, first_seals_wait, needs_source, newer, source_missing, stuck
+from openscale_byok.core.handover import given_up, hands_over
 from openscale_byok.core.sealable import Note, Sealable, Standing
 from openscale_byok.core.view import View, choose
 from openscale_byok.errors import ByokError, Missing, Refused, Unavailable
@@ -25,14 +26,14 @@ def checking_seal() -> tuple[Wanted, ...]:
     return (*not_ready(Reason.CHECKING_SEAL, text), Wanted("Sealed", "Unknown", Reason.CHECKING_SEAL, text))
 
 
-def confirmed(sealable: Sealable, note: Note, *, shared_with: str = "") -> tuple[Wanted, ...]:
+def confirmed(sealable: Sealable, note: Note, *, kept_until: str = "") -> tuple[Wanted, ...]:
     """Sealed, and checked after the seal was stored."""
     name = sealable.source_ref.name if sealable.source_ref is not None else ""
     handover = sealable.sealed_source is not None and sealable.sealed_source.handover
     if not name:
         source = Wanted("SourceRemoved", "True", Reason.GIVEN, "no Secret holds the password: it was given")
-    elif shared_with:
-        text = f"hand-over Secret {name} is kept until DataMart {shared_with} is sealed from it too"
+    elif kept_until:
+        text = f"hand-over Secret {name} is kept until {kept_until}"
         source = Wanted("SourceRemoved", "False", Reason.SOURCE_KEPT, text)
     elif handover:
         source = Wanted("SourceRemoved", "True", Reason.HANDED_OVER, f"Secret {name} was consumed")
@@ -71,11 +72,15 @@ def of_sealable(view: View, sealable: Sealable, standing: Standing) -> tuple[Wan
 
 def _source_removed(view: View, sealable: Sealable) -> tuple[Wanted, ...]:
     before = sealable.condition("SourceRemoved")
+    ref, gone = sealable.source_ref, isinstance(view.note(sealable).source_trouble, Missing)
+    kept = before is not None and before.status == "False"
+    if ref is not None and gone and not sealable.unanswered:
+        if hands_over(sealable) and (kept or before is None):
+            return (Wanted("SourceRemoved", "True", Reason.HANDED_OVER, f"Secret {ref.name} was consumed"),)
+        if kept:
+            return (Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {ref.name} is gone"),)
     if before is None:
         return ()
-    ref, gone = sealable.source_ref, isinstance(view.note(sealable).source_trouble, Missing)
-    if ref is not None and before.status == "False" and not sealable.unanswered and gone:
-        return (Wanted("SourceRemoved", "True", Reason.SOURCE_GONE, f"Secret {ref.name} is gone"),)
     known = before.reason in Reason.__members__.values()
     return (Wanted("SourceRemoved", before.status, Reason(before.reason), before.message),) if known else ()
 
@@ -128,6 +133,8 @@ def _surroundings(view: View, sealable: Sealable) -> tuple[Reason, str] | None:
         return Reason.INSTANCE_NOT_FOUND, text
     if view.conflict is not None:
         return view.conflict.reason, f"spec.instanceRef: see the conditions of OpenScaleInstance {view.name}"
+    if not sealable.ready and given_up(view, sealable):
+        return Reason.DELETING, "being deleted: its hand-over Secret is kept"
     if view.properties.format > PROPERTIES_FORMAT:
         return Reason.NEWER_FORMAT, f"the properties of OpenScaleInstance {view.name} have a newer format"
     if not sealable.ready and (view.instance.metadata.deleting or view.instance.spec.suspend):
