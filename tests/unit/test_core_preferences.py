@@ -2,7 +2,7 @@
 
 import pytest
 
-from openscale_byok.core.preferences import LABELS, ROOT_KEY, current, patched, progress, root_key_in, wish
+from openscale_byok.core.preferences import LABELS, ROOT_KEY, Wish, current, patched, progress, root_key_in, wish
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import OpenScaleInstance, RootKeyBinding
@@ -29,55 +29,68 @@ def instance(in_force="", ready="True", current_=3, total=3):
 
 
 def test_a_first_root_key_is_one_binding_to_make():
-    """Where nothing is bound, a binding is made, named from the CRN, and nothing is deleted."""
-    found = wish(A, [])
-    assert found.create.startswith("user-root-key-00000000-")
+    """Where nothing is bound, a binding is made, numbered, and nothing is deleted."""
+    found = wish("i", A, [])
+    assert found.create.endswith("-1")
+    assert found.create != wish("another", A, []).create
     assert (found.root_key, found.delete) == (A, ())
 
 
 def test_the_same_root_key_is_nothing_to_do():
     """A root key that is bound already is left as it is."""
-    assert wish(A, [binding("a", A)]).nothing
+    assert wish("i", A, [binding("a", A)]).nothing
 
 
 def test_another_root_key_is_made_before_the_former_is_deleted():
-    """The next binding is to be made, and each former one of ours to be deleted."""
-    found = wish(B, [binding("a", A)])
-    assert found.create
-    assert [b.metadata.name for b in found.delete] == ["a"]
+    """The next binding is to be made; once it is there, each former one of ours is to be deleted."""
+    found = wish("i", B, [binding("a", A)])
+    assert (bool(found.create), found.delete) == (True, ())
+    after = wish("i", B, [binding(found.create, B), binding("a", A, made="2026-03-01T00:00:00Z")])
+    assert (after.create, [b.metadata.name for b in after.delete]) == ("", ["a"])
 
 
 def test_what_a_crash_left_is_put_in_order():
     """Two of ours at once: the wanted one stays, the other goes, and none is made."""
-    found = wish(B, [binding("a", A), binding("b", B, made="2026-01-02T00:00:00Z")])
+    found = wish("i", B, [binding("a", A), binding("b", B, made="2026-01-02T00:00:00Z")])
     assert (found.create, [b.metadata.name for b in found.delete]) == ("", ["a"])
 
 
 def test_a_name_that_is_on_its_way_out_is_not_taken():
-    """While the former binding to the same root key is being deleted, the new one has another name."""
-    former = wish(A, []).create
-    found = wish(A, [binding(former, A, going=True)])
-    assert found.create == f"{former}-2"
-    assert wish(A, [binding(former, A, going=True), binding(found.create, A, going=True)]).create == f"{former}-3"
+    """While a former binding is being deleted, the new one has the next number, also after the ninth."""
+    first = wish("i", A, []).create
+    second = wish("i", A, [binding(first, A, going=True)]).create
+    assert second == first.removesuffix("1") + "2"
+    found = wish("i", A, [binding(first.removesuffix("1") + str(n), A, going=True) for n in (9, 10)])
+    assert found.create == first.removesuffix("1") + "11"
+
+
+def test_the_newest_counts_and_is_never_deleted_by_who_wants_an_older_one():
+    """What another request has just bound is overtaken by a newer one; by that alone may it be deleted."""
+    one = wish("i", A, []).create
+    two, three = (one.removesuffix("1") + number for number in ("2", "3"))
+    both = [binding(one, A), binding(two, B)]
+    assert current(instance(), both) == B
+    assert wish("i", A, both) == Wish(three, A)
+    assert [b.metadata.name for b in wish("i", A, [*both, binding(three, A)]).delete] == [one, two]
 
 
 def test_none_wanted_deletes_ours():
     """Taking it back deletes what is ours; with nothing bound there is nothing to do."""
-    assert [b.metadata.name for b in wish(None, [binding("a", A)]).delete] == ["a"]
-    assert wish(None, []).nothing
+    assert [b.metadata.name for b in wish("i", None, [binding("a", A)]).delete] == ["a"]
+    assert wish("i", None, []).nothing
 
 
 @pytest.mark.parametrize("wanted", [A, B, None])
 def test_somebody_elses_binding_is_refused_by_name(wanted):
     """A binding that the gateway did not make is named and left alone, whatever is wanted."""
     with pytest.raises(Refused, match="theirs") as error:
-        wish(wanted, [binding("theirs", A, ours=False)])
+        wish("i", wanted, [binding("theirs", A, ours=False)])
     assert error.value.reason is Reason.NOT_OURS
 
 
 def test_somebody_elses_binding_that_goes_is_no_hindrance():
     """One that is being deleted already keeps nobody from binding."""
-    assert wish(B, [binding("theirs", A, ours=False, going=True)]).create
+    assert wish("i", B, [binding("theirs", A, ours=False, going=True)]).create
 
 
 @pytest.mark.parametrize(

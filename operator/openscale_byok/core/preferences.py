@@ -1,10 +1,13 @@
 """OpenScale's user preferences, of which one is ours: ``user_root_key_crn``, the root key that a user brings.
 
-A preference is kept as a RootKeyBinding that the gateway owns. What a user asks for becomes at most one binding to
-make and those to delete; made first, deleted then, so that the one in force stays until the next takes over.
+A preference is kept as a RootKeyBinding that the gateway owns: the newest of them, by the number in its name. What a
+user asks for is one binding to make, with the next number; and once that is the newest, the older ones to delete. So
+the one in force stays until the next takes over; and of two requests at once, of whichever replica, one gets the
+number, and the other makes a newer one after it.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +20,6 @@ from openscale_byok.resources import (
     OpenScaleInstance,
     Resource,
     RootKeyBinding,
-    RootKeyCRN,
     crn,
 )
 
@@ -27,6 +29,7 @@ LABELS = {MANAGED_BY: "gateway"}
 """What the gateway puts on objects of its own. The chart's policies know it too, and who may set it."""
 _FORMER_VALUE = "openscale-byok-gateway"
 _MOST_OPERATIONS = 16
+_NUMBERED = re.compile(r"user-root-key-[0-9a-f]{8}-([0-9]{1,9})\Z")
 
 
 def invalid(message: str) -> Refused:
@@ -105,13 +108,13 @@ def managed_by_gateway(found: Resource) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to be done so that a preference holds."""
+    """What is to be done next so that a preference holds."""
 
     create: str = ""
-    """Name of the binding to make; nothing where it is there."""
+    """Name of the binding to make; then all is looked at anew. Nothing where the newest is the one that is wanted."""
     root_key: str = ""
     delete: tuple[RootKeyBinding, ...] = ()
-    """To be deleted after that."""
+    """To be deleted; only older ones than the one that stays, so that two requests never delete each other's."""
 
     @property
     def nothing(self) -> bool:
@@ -122,7 +125,7 @@ class Wish:
 def current(instance: OpenScaleInstance, bindings: Sequence[RootKeyBinding]) -> str | None:
     """The root key that was asked for, or None where none was: the newest of ours, else the one in force."""
     staying = [b for b in bindings if not b.metadata.deleting]
-    mine = sorted(filter(managed_by_gateway, staying), key=_age)
+    mine = sorted(filter(managed_by_gateway, staying), key=_order)
     if mine:
         return mine[-1].root_key
     in_force = instance.properties.user_root_key_crn
@@ -130,13 +133,13 @@ def current(instance: OpenScaleInstance, bindings: Sequence[RootKeyBinding]) -> 
     return found[0].root_key if found else None
 
 
-def wish(wanted: str | None, bindings: Sequence[RootKeyBinding]) -> Wish:
-    """What to do so that this root key (or none) is bound by the gateway.
+def wish(instance: str, wanted: str | None, bindings: Sequence[RootKeyBinding]) -> Wish:
+    """What to do next so that this root key (or none) is bound by the gateway.
 
     Raises:
         Refused: `NotOurs`: somebody else has bound one, and keeps it somewhere else.
     """
-    staying = sorted((b for b in bindings if not b.metadata.deleting), key=_age)
+    staying = sorted((b for b in bindings if not b.metadata.deleting), key=_order)
     foreign = next((b for b in staying if not managed_by_gateway(b)), None)
     if foreign is not None:
         text = (
@@ -144,11 +147,11 @@ def wish(wanted: str | None, bindings: Sequence[RootKeyBinding]) -> Wish:
             "change or delete it where it is kept (kubectl, Git)"
         )
         raise Refused(Reason.NOT_OURS, text)
-    keeping = next((b for b in reversed(staying) if b.root_key == wanted), None)
-    former = tuple(b for b in staying if b is not keeping)
-    if wanted is None or keeping is not None:
-        return Wish(delete=former)
-    return Wish(_free_name(crn.parse(wanted), {b.metadata.name for b in bindings}), wanted, former)
+    if wanted is None:
+        return Wish(delete=tuple(staying))
+    if staying and staying[-1].root_key == wanted:
+        return Wish(delete=tuple(staying[:-1]))
+    return Wish(_name(instance, 1 + max(map(_number, bindings), default=0)), wanted)
 
 
 def spec_of(instance: str, root_key: str) -> Mapping[str, Any]:
@@ -156,12 +159,19 @@ def spec_of(instance: str, root_key: str) -> Mapping[str, Any]:
     return {"instanceRef": {"name": instance}, "rootKey": {"crn": root_key}}
 
 
-def _free_name(root_key: RootKeyCRN, taken: set[str]) -> str:
-    """Named from the CRN; a former binding to the same root key may still be on its way out under that name."""
-    digest = hashlib.sha256(root_key.text.encode()).hexdigest()[:8]
-    base = f"user-root-key-{root_key.key[:8]}-{digest}"
-    numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
-    return base if base not in taken else next(name for name in numbered if name not in taken)
+def _name(instance: str, number: int) -> str:
+    """One that is still there, or on its way out, has its name: who is second to take the next one is told so."""
+    return f"user-root-key-{hashlib.sha256(instance.encode()).hexdigest()[:8]}-{number}"
+
+
+def _number(binding: RootKeyBinding) -> int:
+    found = _NUMBERED.match(binding.metadata.name)
+    return int(found[1]) if found else 0
+
+
+def _order(binding: RootKeyBinding) -> tuple[int, str, str]:
+    """The newest comes last. Times of creation are whole seconds, of whichever API server's clock."""
+    return (_number(binding), *_age(binding))
 
 
 def _age(binding: RootKeyBinding) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """The routes of OpenScale's ``user_preferences``: the root key that a user brings."""
 
 import asyncio
+import contextlib
 import re
 from typing import Any
 
@@ -34,7 +35,8 @@ BINDINGS = RootKeyBinding.PLURAL
 LONGEST_WAIT_SECONDS = 300
 CONFIRM_SECONDS = 5.0
 """How long Key Protect is asked about a CRN before its binding is made without its word."""
-TRIES = 3
+TRIES = 5
+"""How often a request begins anew because another one changes the same thing."""
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 READ = (Access("get", INSTANCES), Access("list", BINDINGS))
 MAKE = (Access("create", BINDINGS), Access("delete", BINDINGS), Access("bind", INSTANCES))
@@ -122,22 +124,21 @@ async def _hold(request: web.Request, instance: OpenScaleInstance, wanted: str |
             "with; set them there"
         )
         raise Refused(Reason.INVALID_REQUEST, text)
-    for last in range(TRIES):
-        found = wish(wanted, (await parts.store.bindings(*instance.key)).items)
-        _name(asked, instance, found.create or next((b.metadata.name for b in found.delete), ""), wanted)
-        try:
-            if found.create:
-                await _confirm(parts, instance, found)
-                spec = spec_of(instance.metadata.name, found.root_key)
-                await parts.objects.create(RootKeyBinding.KIND, instance.metadata.namespace, found.create, spec, LABELS)
-        except Changed:
-            if last == TRIES - 1:
-                raise
-            continue
-        for binding in found.delete:
-            await _remove(parts, binding)
-        return not found.nothing
-    raise RuntimeError("unreachable")
+    made = ""
+    for _ in range(TRIES):
+        found = wish(instance.metadata.name, wanted, (await parts.store.bindings(*instance.key)).items)
+        made = found.create or made
+        _name(asked, instance, made or next((b.metadata.name for b in found.delete), ""), wanted)
+        if not found.create:
+            for binding in found.delete:
+                await _remove(parts, binding)
+            return bool(made or found.delete)
+        await _confirm(parts, instance, found)
+        spec = spec_of(instance.metadata.name, found.root_key)
+        with contextlib.suppress(Changed):  # another request took the number: look again at what there is
+            await parts.objects.create(RootKeyBinding.KIND, instance.metadata.namespace, found.create, spec, LABELS)
+    text = f"other requests change the root key of OpenScaleInstance {instance.metadata.name} too; look, and try again"
+    raise Changed(Reason.CHANGED_MEANWHILE, text)
 
 
 async def _confirm(parts: Parts, instance: OpenScaleInstance, found: Wish) -> None:
