@@ -115,6 +115,9 @@ class Reader(Following):
         scope = self.world.scope(key)
         clock = self._context.clock
         if not scope.listed or scope.relist_due <= clock.monotonic():
+            wait = scope.list_wait(clock.monotonic())
+            if wait > 0:
+                return max(0.05, wait)
             try:
                 await list_anew(self._context, scope)
             except ByokError as error:

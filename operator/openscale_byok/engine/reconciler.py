@@ -37,6 +37,9 @@ class Engine(Following):
         scope = self.world.scope(key)
         try:
             if not scope.listed or scope.relist_due <= self._context.clock.monotonic():
+                wait = scope.list_wait(self._context.clock.monotonic())
+                if wait > 0:
+                    return max(0.05, wait)
                 await self._list(scope)
         except ByokError as error:
             self._failed(scope, "list", error)

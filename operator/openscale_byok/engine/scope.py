@@ -17,6 +17,8 @@ Key = tuple[str, str]
 """Namespace and name."""
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
+LIST_RETRY_SECONDS = 5.0
+"""How rarely a list that goes on failing is tried again because of events: what mended it may be one of them."""
 
 
 class WentBack(RuntimeError):
@@ -44,6 +46,8 @@ class Failure:
     error: ByokError
     tries: int
     due: float
+    failed: float = 0.0
+    """When it failed last."""
 
 
 @dataclass(slots=True)
@@ -285,7 +289,20 @@ class Scope:
             wait /= 10  # the list is read anew before the next try
         if isinstance(error, Unavailable) and error.retry_after is not None:
             wait = max(wait, error.retry_after)
-        book[subject] = Failure(error, tries, now + wait)
+        book[subject] = Failure(error, tries, now + wait, now)
+
+    def list_wait(self, now: float) -> float:
+        """Seconds until a list that failed may be tried again, whatever wakes it; zero where none failed.
+
+        Else it would be tried as often as somebody makes events.
+        """
+        failure = self.troubles.get("list")
+        if failure is None:
+            return 0.0
+        due = failure.due
+        if not isinstance(failure.error, Unavailable) or failure.error.retry_after is None:
+            due = min(due, failure.failed + min(LIST_RETRY_SECONDS, backoff(failure.tries, 0.5)))
+        return max(0.0, due - now)
 
     def say(self, uid: str, says: tuple[object, ...], now: float, jitter: float) -> None:
         """Remember what was reported.
