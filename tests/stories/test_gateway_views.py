@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openscale_byok.engine.scope import LAST_RETRY_SECONDS
-from openscale_byok.errors import ByokError, Missing, Refused
+from openscale_byok.errors import ByokError, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
 from sim.gateway import Gateway
@@ -106,6 +106,62 @@ def test_who_is_reading_denies_nothing(world: World) -> None:
     world.run(gateway, operator)
     assert told(world, gateway) == password
     assert gateway.reader.unready() == []
+
+
+def listed(gateway: Gateway) -> list[str] | ByokError:
+    """The data marts that a list shows now."""
+    try:
+        return [sealable.meta.name for sealable in gateway.reader.sealables((NAMESPACE, INSTANCE))]
+    except ByokError as error:
+        return error
+
+
+def test_a_list_is_whole_or_none(world: World) -> None:
+    """While a replica starts it shows no list that lacks what there is; while its watch is behind, it shows what was
+    written through itself, and never what it heard to be deleted."""
+    operator, _ = sealed(world)
+    gateway = world.start_gateway()
+    gateway.hears = lambda event: event.kind == OpenScaleInstance.KIND
+    gateway.deliver_heard()
+    world.loop.run_ready()
+    said = [listed(gateway)]
+    while gateway.process.pending:
+        gateway.process.whole()
+        world.loop.run_ready()
+        said.append(listed(gateway))
+    assert {type(found) for found in said} == {Unavailable, list}
+    assert {tuple(found) for found in said if isinstance(found, list)} == {("a",)}
+    world.create_mart("b")
+    stored = DataMart.of(world.mart("b"))
+    assert listed(gateway) == ["a"]
+    gateway.reader.see_stored(stored)
+    assert listed(gateway) == ["a", "b"]
+    world.delete_mart("b")
+    gateway.hears = lambda _: True
+    world.run(gateway, operator)
+    gateway.reader.see_stored(stored)
+    assert listed(gateway) == ["a"]
+
+
+def test_a_list_that_cannot_be_read_says_why(world: World) -> None:
+    """An object of another shape than its CRD demands is named, and nobody is told to try again for ever. What was
+    known before goes on to be shown."""
+    operator, _ = sealed(world)
+    error = Refused(Reason.INVALID_OBJECT, "DataMart b: not of the shape that its CRD demands")
+    gateway = world.start_gateway()
+    gateway.process.forbidden["list datamarts"] = error
+    world.wait(3.0, gateway, operator)
+    found = listed(gateway)
+    assert isinstance(found, Refused)
+    assert found.message == error.message
+    gateway.process.forbidden.clear()
+    world.wait(2 * LAST_RETRY_SECONDS, gateway, operator)
+    assert listed(gateway) == ["a"]
+    gateway.process.forbidden["list datamarts"] = error
+    with gateway.process.running():
+        gateway.reader.world.doubt((NAMESPACE, INSTANCE))
+    world.wait(3.0, gateway, operator)
+    assert listed(gateway) == ["a"]
 
 
 def test_a_watch_of_bindings_that_is_behind_is_no_revocation(world: World) -> None:

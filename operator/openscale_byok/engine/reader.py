@@ -35,10 +35,13 @@ class Reader(Following):
         """What an instance has to seal, as far as events, lists and our own writes have told.
 
         Raises:
+            Refused: it cannot be listed: the message names the object that is of another shape than its CRD demands.
             Unavailable: it was not listed yet.
         """
         scope = self.world.scopes.get(key)
         if scope is None or scope.listed_marts < 0:
+            if scope is not None and _faulty(scope):
+                raise scope.troubles["list"].error.with_traceback(None)
             raise Unavailable(Reason.CHANGED_MEANWHILE, "the instance is being read; try again")
         return tuple(scope.sealables.values())
 
