@@ -52,6 +52,8 @@ def datamart(
     database: str = "postgres",
     username: str = "openscale",
     revision: int = 0,
+    tls: str = "Disable",
+    ca_bundle: str = "",
 ) -> Object:
     """A DataMart whose password is first read from Secret *source*."""
     password: Object = {"secretRef": {"name": source, "key": key}}
@@ -66,9 +68,10 @@ def datamart(
             "name": database,
             "schema": "openscale",
             "username": username,
-            "tls": "Disable",
+            "tls": tls,
             "password": password,
-        },
+        }
+        | ({"caBundle": ca_bundle} if ca_bundle else {}),
     }
     return _object("DataMart", namespace, name, spec)
 

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,8 @@ class Opener:
                 "database": at["name"], "username": at["username"],
             },
         }  # fmt: skip
+        if header["typ"] != "openscale-byok.v1":  # which bound it to no proof
+            expected["proof"] = {"tls": at["tls"], "ca": _certificates(at.get("caBundle", ""))}
         if header["ctx"] != expected:
             raise ValueError("was sealed for another object or endpoint")
         key = self._data_key(entry, instance["spec"]["serviceInstanceId"])
@@ -125,6 +128,13 @@ def _jwe(text: str, key: bytes, header: Object) -> bytes:
     if json.loads(token.objects["protected"]) != header:
         raise ValueError("its header is not the one that was authenticated")
     return bytes(token.payload)
+
+
+def _certificates(pem: str) -> str:
+    """The digest of a caBundle: SHA-256 of the sorted SHA-256 digests of its certificates."""
+    blocks = re.findall("-----BEGIN CERTIFICATE-----(.+?)-----END", pem, re.DOTALL)
+    each = sorted({hashlib.sha256(base64.b64decode(block)).digest() for block in blocks})
+    return base64.urlsafe_b64encode(hashlib.sha256(b"".join(each)).digest()).rstrip(b"=").decode() if each else ""
 
 
 def _commitment(key: bytes) -> str:

@@ -94,6 +94,7 @@ class Reason(StrEnum):
     TOO_MANY_DATA_KEYS = "TooManyDataKeys"
     STUCK = "Stuck"
     INVALID_OBJECT = "InvalidObject"
+    CA_BUNDLE_INVALID = "CABundleInvalid"
     CERTIFICATE_INVALID = "CertificateInvalid"
 
     # A person must act: what was asked of the gateway.
@@ -194,7 +195,8 @@ TABLE: dict[Reason, Row] = {
     Reason.INSTANCE_NOT_ALLOWED: _act("the operator's owner does not give this service instance id to this namespace"),
     Reason.TAMPERED: _act("the stored envelope or wrapped key does not verify"),
     Reason.CONTEXT_MISMATCH: _act("the stored envelope belongs to another object"),
-    Reason.ENDPOINT_CHANGED: _act("the password was given for another endpoint"),
+    Reason.ENDPOINT_CHANGED: _act("the password was given for another endpoint, or for one that had to prove more"),
+    Reason.CA_BUNDLE_INVALID: _act("the caBundle cannot be read as certificates"),
     Reason.UNKNOWN_DATA_KEY: _act("the envelope names a data key that is recorded nowhere"),
     Reason.NEWER_FORMAT: _act("written by a newer version of this operator"),
     Reason.TOO_MANY_DATA_KEYS: _act("too many former data keys are still needed"),

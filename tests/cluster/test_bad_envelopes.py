@@ -210,7 +210,7 @@ def test_an_envelope_of_a_newer_format_is_left_alone(team: Team) -> None:
     team.marts("one", "two")
     team.until_ready("one", "two")
     header, *rest = sealed(team, "one")["envelope"].split(".")
-    text = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)).replace(b"byok.v1", b"byok.v2")
+    text = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)).replace(b"byok.v2", b"byok.v3")
     newer = ".".join([base64.urlsafe_b64encode(text).rstrip(b"=").decode(), *rest])
     store(team, "one", newer)
     found = team.until_reason("DataMart", "one", "NewerFormat")

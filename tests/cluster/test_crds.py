@@ -32,7 +32,7 @@ CRN = INSTANCE_CRN[:-1] + "key:66666666-7777-8888-9999-aaaaaaaaaaaa"
 NOT_AN_INSTANCE = "this is the CRN of an instance; use the root key's"
 NOT_A_ROOT_KEY = "must be the CRN of a root key: crn:v1:bluemix:public:kms:<region>"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n"
-NOT_CERTIFICATES = "caBundle must hold one or more PEM certificates and nothing else"
+NOT_CERTIFICATES = "caBundle must hold one or more PEM certificates; beside them only comments without five dashes"
 ONE_OF = "exactly one of `apiKeySecretRef` and `trustedProfile` must be set"
 DROP = object()
 """In place of a value: take the field out."""
@@ -296,7 +296,9 @@ REFUSED: dict[str, list[tuple[str, object, str]]] = {
         ("database.caBundle", "/etc/ssl/ca.pem", NOT_CERTIFICATES),
         ("database.caBundle", CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY"), NOT_CERTIFICATES),
         ("database.caBundle", CERTIFICATE + CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY"), NOT_CERTIFICATES),
-        ("database.caBundle", "issuer=CN = some authority\n" + CERTIFICATE, NOT_CERTIFICATES),
+        ("database.caBundle", CERTIFICATE.replace("CERTIFICATE", "EC PRIVATE KEY") + CERTIFICATE, NOT_CERTIFICATES),
+        ("database.caBundle", "issuer=CN = some authority\n", NOT_CERTIFICATES),
+        ("database.caBundle", "-----\n" + CERTIFICATE, NOT_CERTIFICATES),
         ("database.caBundle", CERTIFICATE.replace("TUlJQg==", "A" * 32_768), "may not be more than 32768"),
         ("displayName", "", EMPTY),
         ("displayName", LONG + "xxx", "Too long: may not be more than 256"),
@@ -359,6 +361,7 @@ def test_an_instances_crn_gets_one_message(here):
         ("DataMart", {"database.host": "x" * 253, "database.name": "größe", "database.tls": "Disable"}),
         ("DataMart", {"displayName": "größe " + "x" * 250, "description": "one\ntwo" + "x" * 1017}),
         ("DataMart", {"description": "", "database.caBundle": CERTIFICATE * 2 + "\r\n"}),
+        ("DataMart", {"database.caBundle": f"# größe\nissuer=CN = one\n{CERTIFICATE}--- two ----\n{CERTIFICATE}--"}),
     ],
     ids=str,
 )

@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from escrow import SCRIPT, opened
+from former_versions import as_former_version
 from openscale_byok.crypto.global_versions import CURRENT
 from openscale_byok.resources import OpenScaleInstance
+from sim.certificates import certificate
 from stage import manifests
 from stage.operator_process import Operator
 from stage.scene import GLOBAL_KEY_SECRET, NAMESPACE, Scene, raise_scene
@@ -230,6 +233,43 @@ def test_rotated_under_the_running_operator(owner: Owner, team: Team) -> None:
     team.nothing_written()
     owner.run("verify")
     team.until(lambda: former[:8] in owner.said_free(), "the log says that the former version is free")
+
+
+def test_somebody_without_us_opens_everything(owner: Owner, team: Team) -> None:
+    """The 60 lines of docs/envelope.md, over an export, a backup and Key Protect's API: what is under the global key, a
+    customer's root key, and a root key in the global key's place, in both formats; and nothing without these."""
+    assert len(SCRIPT.splitlines()) <= 60
+    populated(team, owner)
+    team.marts("theirs", instance="customers", handover=True, tls="VerifyFull", ca_bundle=certificate())
+    team.until_ready("one", "two", "kept", "theirs")
+    owner.operator.stop()
+    as_former_version(team, "two")
+    (phrase,) = owner.phrase.read_text().splitlines()
+    api_key = team.scene.api_key(*team.keys)
+    team.vault.add(api_key)
+    both = {"PASSPHRASE": phrase, "IBMCLOUD_API_KEY": api_key}
+    file = owner.export()
+    found = opened(team, owner.folder / "a", file, **both)
+    assert {one["name"]: one["password"] for one in found} == team.passwords
+    assert next(one for one in found if one["name"] == "theirs")["proof"]["tls"] == "VerifyFull"
+    assert {one["host"] for one in found} == {"db.example.com"}
+    told = opened(team, owner.folder / "b", None, code=1, **both)
+    assert {one["name"] for one in told if "password" in one} == {"theirs"}, "the export is needed"
+    told = opened(team, owner.folder / "c", file, code=1, PASSPHRASE=phrase, IBMCLOUD_API_KEY="none")
+    assert {one["name"] for one in told if "password" in one} == team.passwords.keys() - {"theirs"}
+
+    crn = owner.root_key()
+    owner.operator.configure(GLOBAL_ROOT_KEY=crn)
+    owner.operator.start()
+    under(team, f"{crn.rpartition(':')[2]}/")
+    api_key = team.scene.api_key(*team.keys, crn)
+    team.vault.add(api_key)
+    found = opened(team, owner.folder / "d", None, IBMCLOUD_API_KEY=api_key)
+    assert {one["name"]: one["password"] for one in found} == team.passwords
+    owner.restart(GLOBAL_ROOT_KEY="", GLOBAL_ROOT_KEY_FORMER=crn)
+    under(team, owner.current)
+    owner.restart(**FROM_THE_SECRET)
+    team.until_settled()
 
 
 def test_lost_with_the_operator_down(owner: Owner, team: Team) -> None:

@@ -6,13 +6,14 @@ write another. What an envelope once meant it means for as long as anyone may ho
 
 import base64
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from openscale_byok.crypto import jwe
+from openscale_byok.crypto.context import Context, Endpoint, Proof
 from openscale_byok.crypto.data_key import DataKey, b64url
-from openscale_byok.crypto.envelope import Context, Endpoint, Wrapped, seal
+from openscale_byok.crypto.envelope import Wrapped, seal
 
 FILE = Path(__file__).with_name("envelopes.json")
 KEY = DataKey(bytes(range(32)))
@@ -31,6 +32,8 @@ CONTEXT = Context(
     field="spec.database.password",
     endpoint=POSTGRES,
 )
+CA = b64url(bytes(range(64, 96)))
+OTHER_CA = b64url(bytes(range(96, 128)))
 WRAPPED = Wrapped(ROOT_KEY, base64.b64encode(b"a data key as Key Protect wrapped it").decode())
 SECRET = b"correct horse battery staple"
 
@@ -38,6 +41,11 @@ SECRET = b"correct horse battery staple"
 def moved(**changes: Any) -> Context:
     """The context with another endpoint."""
     return replace(CONTEXT, endpoint=replace(POSTGRES, **changes))
+
+
+def proven(tls: str, ca: str = "", context: Context = CONTEXT) -> Context:
+    """The context with a proof of its endpoint, as from v2 on."""
+    return replace(context, proof=Proof(tls, ca))
 
 
 def again(text: str, **changes: Any) -> str:
@@ -101,8 +109,8 @@ def refused() -> list[dict[str, Any]]:
         ("no ciphertext", with_part(text, 3, ""), CONTEXT),
         ("another root key", again(text, rk="global"), CONTEXT),
         ("another wrapped key", again(text, wk="AAAA"), CONTEXT),
-        ("re-addressed to the one who asks", again(text, ctx=asdict(other)), other),
-        ("re-addressed to another endpoint", again(text, ctx=asdict(moved(host="evil"))), moved(host="evil")),
+        ("re-addressed to the one who asks", again(text, ctx=other.header()), other),
+        ("re-addressed to another endpoint", again(text, ctx=moved(host="evil").header()), moved(host="evil")),
         ("sealed under another key", seal(SECRET, OTHER_KEY, CONTEXT, WRAPPED, NONCE), CONTEXT),
         (
             "another key's envelope under this key's id",
@@ -223,22 +231,92 @@ def malformed() -> list[dict[str, Any]]:
     return [vector(name.replace("-", " "), f"malformed-{name}", found) for name, found in cases.items()]
 
 
+def with_proof() -> list[dict[str, Any]]:
+    """What v2 added: how the endpoint is proven."""
+
+    def row(name: str, expect: str, given: Context, asked: Context) -> dict[str, Any]:
+        secret = SECRET if expect == "opens" else None
+        return vector(f"v2: {name}", expect, seal(SECRET, KEY, given, WRAPPED, NONCE), context=asked, secret=secret)
+
+    public, own, encrypted, plain = proven("VerifyFull"), proven("VerifyFull", CA), proven("Require"), proven("Disable")
+    theirs = proven("VerifyFull", OTHER_CA)
+    opens = [
+        ("proven by public authorities", public, public),
+        ("proven by an authority of one's own", own, own),
+        ("encrypted only", encrypted, encrypted),
+        ("not proven", plain, plain),
+        ("raised from Disable", plain, encrypted),
+        ("raised from Require", encrypted, public),
+        ("raised from Require to any authority", encrypted, theirs),
+        ("a v1 says nothing of it", CONTEXT, plain),
+    ]
+    departed = [
+        ("lowered to Require", public, encrypted),
+        ("lowered to Disable", public, plain),
+        ("lowered from Require to Disable", encrypted, plain),
+        ("an authority's bundle and lowered", own, plain),
+        ("another bundle", own, theirs),
+        ("a bundle taken out", own, public),
+        ("a bundle where there was none", public, own),
+        ("raised, and another endpoint", encrypted, proven("VerifyFull", context=moved(host="evil"))),
+    ]
+    text = seal(SECRET, KEY, own, WRAPPED, NONCE)
+    return [
+        *(row(name, "opens", given, asked) for name, given, asked in opens),
+        *(row(name, "endpoint-changed", given, asked) for name, given, asked in departed),
+        row("of another data mart, and lowered", "context-mismatch", own, replace(plain, name="fraud")),
+        vector("v2: re-addressed to Disable", "tampered", again(text, ctx=plain.header()), context=plain),
+        vector("v2: re-addressed to another bundle", "tampered", again(text, ctx=theirs.header()), context=theirs),
+        vector("v2: the format after it", "newer-format", again(text, typ="openscale-byok.v3"), context=own),
+    ]
+
+
+def malformed_proof() -> list[dict[str, Any]]:
+    """Proofs that we never write."""
+    text = seal(SECRET, KEY, proven("VerifyFull", CA), WRAPPED, NONCE)
+    header = json.loads(base64.urlsafe_b64decode(text.split(".")[0] + "=="))
+
+    def proof(found: object) -> str:
+        return again(text, ctx=header["ctx"] | {"proof": found})
+
+    cases = {
+        "v1-with-a-proof": again(text, typ="openscale-byok.v1"),
+        "v2-without-a-proof": again(text, ctx=CONTEXT.header()),
+        "proof-null": proof(None),
+        "proof-a-list": proof(["VerifyFull", CA]),
+        "proof-without-ca": proof({"tls": "VerifyFull"}),
+        "proof-without-tls": proof({"ca": CA}),
+        "proof-with-more": proof({"tls": "VerifyFull", "ca": CA, "name": "db"}),
+        "tls-unknown": proof({"tls": "VerifyCA", "ca": CA}),
+        "tls-a-number": proof({"tls": 2, "ca": CA}),
+        "ca-null": proof({"tls": "VerifyFull", "ca": None}),
+        "ca-short": proof({"tls": "VerifyFull", "ca": CA[:-1]}),
+        "ca-with-newline": proof({"tls": "VerifyFull", "ca": CA + "\n"}),
+        "ca-a-certificate": proof({"tls": "VerifyFull", "ca": "-----BEGIN CERTIFICATE-----"}),
+    }
+    return [vector(f"v2: {name.replace('-', ' ')}", f"malformed-{name}", found) for name, found in cases.items()]
+
+
 def vector(
     name: str, expect: str, text: str, *, context: Context = CONTEXT, secret: bytes | None = None
 ) -> dict[str, Any]:
     """One row of the file."""
     row = {"name": name, "expect": expect, "envelope": text}
-    asked = {} if context == CONTEXT else {"context": asdict(context)}
+    asked = {} if context == CONTEXT else {"context": context.header()}
     return row | asked | ({} if secret is None else {"secret": b64url(secret)})
 
 
 def main() -> None:
     """Add what is not there yet."""
-    stored: dict[str, Any] = {"dataKey": b64url(KEY.reveal()), "context": asdict(CONTEXT), "vectors": []}
+    stored: dict[str, Any] = {"dataKey": b64url(KEY.reveal()), "context": CONTEXT.header(), "vectors": []}
     if FILE.exists():
         stored = json.loads(FILE.read_text("utf-8"))
     names = {row["name"] for row in stored["vectors"]}
-    added = [row for row in (*opening(), *refused(), *malformed()) if row["name"] not in names]
+    added = [
+        row
+        for row in (*opening(), *refused(), *malformed(), *with_proof(), *malformed_proof())
+        if row["name"] not in names
+    ]
     stored["vectors"] += added
     FILE.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print(f"{len(added)} vectors added, {len(names)} left as they were")

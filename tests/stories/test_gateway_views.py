@@ -17,7 +17,7 @@ from sim.world import CRNS, INSTANCE, NAMESPACE, World
 
 PASSWORD = b"canary-password-of-views"
 VECTORS = json.loads((Path(__file__).parents[1] / "golden" / "envelopes.json").read_text("utf-8"))["vectors"]
-NEWER = next(vector["envelope"] for vector in VECTORS if vector["expect"] == "newer-format")
+NEWER = next(vector["envelope"] for vector in reversed(VECTORS) if vector["expect"] == "newer-format")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from openscale_byok.engine.opening import Opened
 from openscale_byok.errors import ByokError
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, DataMart
+from sim.certificates import BROKEN, certificate
 from sim.cluster import Raw
 from sim.expect import expect_settled
 from sim.gateway import Gateway
@@ -234,13 +235,26 @@ def test_no_password_is_taken_while_nobody_looks(world: World) -> None:
     assert world.mart("g")["status"]["sealedPassword"] == before
 
 
-def test_nothing_is_sealed_for_another_endpoint_than_was_seen(world: World) -> None:
-    """The data mart goes elsewhere than when its password was given: refused, and nothing is stored."""
+@pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"tls": "Disable"}, {"caBundle": certificate()}], ids=str)
+def test_nothing_is_sealed_for_another_endpoint_than_was_seen(world: World, change: Raw) -> None:
+    """The data mart goes elsewhere, or its server proves less, than when its password was given: nothing is stored."""
     operator, gateway = started(world)
     made = mart(world)
-    world.cluster.change_spec(DataMart.KIND, NAMESPACE, "g", {"database": {"host": "elsewhere"}})
+    world.cluster.change_spec(DataMart.KIND, NAMESPACE, "g", {"database": change})
     asking = _run(world, operator, gateway, given(world, gateway, made))
     error = asking.exception()
     assert isinstance(error, ByokError)
     assert error.reason is Reason.CHANGED_MEANWHILE
+    assert "sealedPassword" not in world.mart("g")["status"]
+
+
+def test_nothing_is_given_to_a_server_that_nobody_can_prove(world: World) -> None:
+    """A caBundle that cannot be read: the request is refused with that reason, and nothing is stored."""
+    operator, gateway = started(world)
+    mart(world)
+    world.cluster.change_spec(DataMart.KIND, NAMESPACE, "g", {"database": {"caBundle": BROKEN}})
+    asking = _run(world, operator, gateway, given(world, gateway, world.mart("g")))
+    error = asking.exception()
+    assert isinstance(error, ByokError)
+    assert error.reason is Reason.CA_BUNDLE_INVALID
     assert "sealedPassword" not in world.mart("g")["status"]

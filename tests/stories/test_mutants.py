@@ -191,8 +191,57 @@ MUTANTS = {
     "re-encryption for the endpoint of now": Mutant(
         "re_encryption_redirects_nothing",
         "engine/seal_steps.py",
-        "key, secret, envelope.context, {})",
+        "key, secret, given_for, {})",
         "key, secret, sealable.context, {})",
+    ),
+    "a lower TLS mode is served": Mutant(
+        "less_proof_asks_for_the_password_anew[tls Require",
+        "crypto/context.py",
+        "    if TLS_MODES.index(now.tls) < TLS_MODES.index(given.tls):\n",
+        "    if False:\n",
+        "test_proofs.py",
+    ),
+    "other authorities are served": Mutant(
+        "less_proof_asks_for_the_password_anew[a bundle of one's own",
+        "crypto/context.py",
+        "given.tls == CHECKED and given.ca != now.ca",
+        "False",
+        "test_proofs.py",
+    ),
+    "re-encryption for the proof of now": Mutant(
+        "less_proof_asks_for_the_password_anew[another bundle",
+        "engine/seal_steps.py",
+        "key, secret, given_for, {})",
+        "key, secret, sealable.context, {})",
+        "test_proofs.py",
+    ),
+    "a v1 stays a v1": Mutant(
+        "a_v1_is_bound_to_what_its_object_says_at_first_sight",
+        "core/findings.py",
+        " or (standing is Standing.CURRENT and sealable.unbound)",
+        "",
+        "test_proofs.py",
+    ),
+    "a v1 is bound to what its object says last": Mutant(
+        "a_v1_that_does_not_open_yet_stays_what_it_was_at_first_sight",
+        "engine/scope.py",
+        "return found if known is None else found.after(known)",
+        "return found",
+        "test_proofs.py",
+    ),
+    "sealed for a bundle that cannot be read": Mutant(
+        "nothing_is_sealed_or_served_with_a_bundle_that_cannot_be_read",
+        "engine/source_looks.py",
+        "if sealable.ca_trouble is not None:",
+        "if False:",
+        "test_proofs.py",
+    ),
+    "served with a bundle that cannot be read": Mutant(
+        "a_broken_bundle_where_any_was_more_is_not_served_either",
+        "core/sealable.py",
+        "        if self.ca_trouble is not None:\n",
+        "        if False:\n",
+        "test_proofs.py",
     ),
     "the look is believed, not the wrap": Mutant(
         "a_rotation_between_two_looks",
@@ -240,7 +289,7 @@ def test_without_a_rule_its_story_fails(name: str, tmp_path: Path) -> None:
     text = module.read_text()
     assert text.count(mutant.text) == 1, f"{mutant.module} reads otherwise now: bring this mutant up to date"
     module.write_text(text.replace(mutant.text, mutant.instead))
-    story = f"{Path(__file__).with_name(mutant.stories)}::test_{mutant.story}"
+    story = f"{Path(__file__).with_name(mutant.stories)}::test_{mutant.story}" + ("]" if "[" in mutant.story else "")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", story, "-q", "-p", "no:cacheprovider", "--tb=line"],
         cwd=Path(__file__).parents[2],

@@ -2,15 +2,12 @@
 
 import base64
 import copy
-import datetime as dt
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,9 +16,13 @@ from openscale_byok.core import openscale_data_marts as data_marts
 from openscale_byok.core.openscale_configuration import document
 from openscale_byok.core.preferences import LABELS
 from openscale_byok.core.sealable import Sealable, from_datamart
+from openscale_byok.crypto import envelope as envelopes
+from openscale_byok.crypto.data_key import DataKey
+from openscale_byok.crypto.envelope import Wrapped
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataMart
+from sim.certificates import BROKEN, certificate
 
 GUID = "00000000-1111-2222-3333-444444444444"
 CRN = "crn:v1:bluemix:public:aiopenscale:us-south:a/1:{}::"
@@ -37,17 +38,7 @@ ABSENT = _Absent()
 C = "database_configuration.credentials"
 
 
-def certificate() -> str:
-    """A PEM certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-    begin = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(begin).not_valid_after(begin + dt.timedelta(days=1))
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
-
-
-PEM = certificate()
+PEM, OTHER_PEM = certificate(), certificate("another")
 KEY = ec.generate_private_key(ec.SECP256R1()).private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
 )
@@ -247,11 +238,19 @@ def test_a_body_is_an_object(found):
         ([patch("/name", SPEC["displayName"])], {}, None),
         ([patch("/C/password", "new")], {}, b"new"),
         ([patch("/C/password", "new", "add")], {}, b"new"),
-        ([patch("/C/certificate_base64", op="remove")], {"database": {"caBundle": None}}, None),
         (
-            [patch("/C/certificate_base64", op="remove"), patch("/C/sslmode", "require")],
+            [patch("/C/certificate_base64", op="remove"), patch("/C/password", "new")],
+            {"database": {"caBundle": None}},
+            b"new",
+        ),
+        (
+            [
+                patch("/C/certificate_base64", op="remove"),
+                patch("/C/sslmode", "require"),
+                patch("/C/password", "new"),
+            ],
             {"database": {"caBundle": None, "tls": "Require"}},
-            None,
+            b"new",
         ),
         ([patch("/database_configuration/location/schema_name", "other")], {"database": {"schema": "other"}}, None),
         (
@@ -286,6 +285,75 @@ def test_a_password_does_not_follow_to_another_endpoint(place):
     del whole["password"]
     again = refusal(data_marts.changed, mart(), [patch("/database_configuration/credentials", whole)], GUID)
     assert found.message == again.message
+
+
+def sealed_for(tls: str, pem: str | None = None, *, now: Any = None, version: int = 2) -> DataMart:
+    """A data mart whose password was given for a server proven so, and whose spec says *now* otherwise."""
+    database = {**SPEC["database"], "tls": tls, "caBundle": pem}
+    raw = mart({**SPEC, "database": database})
+    context = from_datamart(raw, GUID).context
+    context = context if version == 2 else replace(context, proof=None)
+    text = envelopes.seal(b"secret", DataKey(bytes(32)), context, Wrapped("global", "w"), bytes(12))
+    stored = {"dataKey": "k", "envelope": text, "sealedTime": "2026-01-01T00:00:00Z"}
+    found = mart({**SPEC, "database": {**database, **(now or {})}}).dump()
+    return DataMart.of(found | {"status": {"sealedPassword": stored}})
+
+
+PEM64, OTHER64 = (base64.b64encode(pem.encode()).decode() for pem in (PEM, OTHER_PEM))
+TAKE_OUT = patch("/C/certificate_base64", op="remove")
+
+
+@pytest.mark.parametrize(
+    ("found", "operations", "field"),
+    [
+        (sealed_for("VerifyFull", PEM), [TAKE_OUT, patch("/C/sslmode", "disable"), patch("/C/ssl", False, "add")],
+         "sslmode"),
+        (sealed_for("VerifyFull"), [patch("/C/sslmode", "require")], "sslmode"),
+        (sealed_for("Require"), [patch("/C/sslmode", "disable")], "sslmode"),
+        (sealed_for("VerifyFull", PEM), [patch("/C/certificate_base64", OTHER64)], "certificate_base64"),
+        (sealed_for("VerifyFull", PEM), [TAKE_OUT], "certificate_base64"),
+        (sealed_for("VerifyFull"), [patch("/C/certificate_base64", PEM64, "add")], "certificate_base64"),
+        (sealed_for("VerifyFull", now={"tls": "Require"}), [patch("/C/sslmode", "disable")], "sslmode"),
+        (sealed_for("VerifyFull", PEM, version=1), [TAKE_OUT], "certificate_base64"),
+        (mart({**SPEC}), [TAKE_OUT], "certificate_base64"),
+    ],
+)  # fmt: skip
+def test_a_password_does_not_follow_to_a_server_that_proves_less(found, operations, field):
+    """Whoever lowers the TLS mode or names other authorities than the password was given for has to give it anew."""
+    refused = refusal(data_marts.changed, found, operations, GUID)
+    assert refused.reason is Reason.INVALID_REQUEST
+    assert f"{C}.{field}: a password goes only to a server that is proven as when it was given" in refused.message
+    assert f"give {C}.password in the same patch" in refused.message
+    given = data_marts.changed(found, [*operations, patch("/C/password", "new")], GUID)
+    assert given.password == b"new"
+
+
+@pytest.mark.parametrize(
+    ("found", "operations"),
+    [
+        (sealed_for("Disable"), [patch("/C/sslmode", "require")]),
+        (sealed_for("Require"), [patch("/C/sslmode", "verify-full")]),
+        (sealed_for("Require"), [patch("/C/sslmode", "verify-full"), patch("/C/certificate_base64", PEM64, "add")]),
+        (sealed_for("Require", now={"tls": "VerifyFull"}), [patch("/C/sslmode", "require")]),
+        (sealed_for("VerifyFull", now={"tls": "Disable"}), [patch("/C/sslmode", "verify-full")]),
+        (sealed_for("VerifyFull", PEM, now={"caBundle": OTHER_PEM}), [patch("/C/certificate_base64", PEM64)]),
+        (sealed_for("VerifyFull", now={"host": "moved"}), [patch("/C/hostname", SPEC["database"]["host"])]),
+        (sealed_for("VerifyFull", now={"tls": "Disable"}), [patch("/name", "another")]),
+        (sealed_for("VerifyFull", PEM),
+         [patch("/C/certificate_base64", base64.b64encode(f"# größer\n{PEM}{PEM}".encode()).decode())]),
+    ],
+)  # fmt: skip
+def test_a_password_stays_where_as_much_is_proven(found, operations):
+    """More proof, back to what it was given for, comments, and what is about neither: no password is asked for."""
+    assert data_marts.changed(found, operations, GUID).password is None
+
+
+def test_a_bundle_that_cannot_be_read_is_refused():
+    """What has the shape of a certificate and is none is told so, and nothing is stored."""
+    for pem in (BROKEN, PEM + BROKEN, KEY.decode() + PEM):
+        found = base64.b64encode(pem.encode()).decode()
+        refused = refusal(data_marts.changed, mart(), [patch("/C/certificate_base64", found)], GUID)
+        assert "must be the base64 form of one or more PEM certificates" in refused.message
 
 
 @pytest.mark.parametrize(

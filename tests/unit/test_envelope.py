@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from typing import get_args
 
 import jwcrypto.jwe
 import jwcrypto.jwk
@@ -17,15 +18,20 @@ from joserfc import jwe as joserfc_jwe
 from joserfc import jwk as joserfc_jwk
 
 from openscale_byok.crypto import jwe
+from openscale_byok.crypto.context import TLS_MODES, Context, Departure, Endpoint, Proof, departure, lowered
 from openscale_byok.crypto.data_key import DataKey, b64url
-from openscale_byok.crypto.envelope import Context, Endpoint, Envelope, Wrapped, compare, open_, parse, seal
+from openscale_byok.crypto.envelope import Envelope, Wrapped, compare, open_, parse, seal
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
+from openscale_byok.resources.datamart import Database
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "envelopes.json").read_text("utf-8"))
 VECTORS = GOLDEN["vectors"]
-FROZEN = 97, "c8b4280754fe11cc7d4ec17ff913ad48b489ed280ce62ecfe55047a75abb8fe5"
+FROZEN = 130, "51d5e27776fba1ec8b4d92f827271a538568aea3ebda4640452368e77cb5ca72"
 """How many vectors were released, and the SHA-256 of their names, envelopes and meanings."""
+OF_V1 = 97, "c8b4280754fe11cc7d4ec17ff913ad48b489ed280ce62ecfe55047a75abb8fe5"
+OVERTAKEN = {"a later format"}
+"""What v1 wrote, under the name of v2: a format of the future then, and one of ours now. Nobody ever wrote it."""
 
 EXPECTED = {
     "tampered": Reason.TAMPERED,
@@ -44,7 +50,9 @@ CONTEXT = Context(
 )
 WRAPPED = Wrapped("global", "CANARY-wrapped-key-AAAA")
 KEY = DataKey(bytes(range(100, 132)))
-SEALED = seal(SECRET, KEY, CONTEXT, WRAPPED, bytes(12))
+PROVEN = dataclasses.replace(CONTEXT, proof=Proof("VerifyFull", "A" * 43))
+SEALED_V1 = seal(SECRET, KEY, CONTEXT, WRAPPED, bytes(12))
+SEALED = seal(SECRET, KEY, PROVEN, WRAPPED, bytes(12))
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
@@ -54,10 +62,11 @@ def raw(text: str) -> bytes:
 
 def context_of(vector: dict) -> Context:
     found = vector.get("context", GOLDEN["context"])
-    return Context(**{**found, "endpoint": Endpoint(**found["endpoint"])})
+    proof = Proof(**found["proof"]) if "proof" in found else None
+    return Context(**{**found, "endpoint": Endpoint(**found["endpoint"]), "proof": proof})
 
 
-def outcome(text: str, context: Context = CONTEXT, key: DataKey = KEY) -> Reason | bytes:
+def outcome(text: str, context: Context = PROVEN, key: DataKey = KEY) -> Reason | bytes:
     """The secret, or the reason for which it was refused; any other exception fails the test."""
     try:
         return open_(parse(text), key, context)
@@ -83,21 +92,24 @@ def test_a_released_vector_means_what_it_meant(vector):
         with pytest.raises(Refused) as refused:
             parse(vector["envelope"])
         assert refused.value.reason is Reason.TAMPERED
+    elif vector["name"] in OVERTAKEN:
+        assert outcome(vector["envelope"], context_of(vector), key) is Reason.TAMPERED
     else:
         assert outcome(vector["envelope"], context_of(vector), key) is EXPECTED[vector["expect"]]
 
 
 def test_vectors_are_only_ever_added():
     """The released vectors are the first in the file, unchanged; a new one goes below them."""
-    count, digest = FROZEN
-    first = json.dumps(VECTORS[:count], sort_keys=True).encode()
-    assert hashlib.sha256(first).hexdigest() == digest, "a released vector was changed, moved or taken out"
+    for count, digest in (OF_V1, FROZEN):
+        first = json.dumps(VECTORS[:count], sort_keys=True).encode()
+        assert hashlib.sha256(first).hexdigest() == digest, "a released vector was changed, moved or taken out"
     assert len({vector["name"] for vector in VECTORS}) == len(VECTORS)
 
 
-def test_sealing_again_gives_the_same_bytes_as_the_vector():
-    """`seal` writes the format that was released, byte for byte, where the nonce is the same."""
-    vector = VECTORS[0]
+@pytest.mark.parametrize("name", ["a password of a PostgreSQL data mart", "v2: proven by an authority of one's own"])
+def test_sealing_again_gives_the_same_bytes_as_the_vector(name):
+    """`seal` writes the formats that were released, byte for byte, where the nonce is the same."""
+    vector = next(vector for vector in VECTORS if vector["name"] == name)
     written = parse(vector["envelope"])
     key = DataKey(raw(GOLDEN["dataKey"]))
     assert (
@@ -109,7 +121,7 @@ def test_sealing_again_gives_the_same_bytes_as_the_vector():
 def test_what_was_sealed_opens(secret, name, port):
     """Sealing and opening give the secret back, whatever is in it and in the context."""
     context = dataclasses.replace(
-        CONTEXT, name=name, endpoint=dataclasses.replace(CONTEXT.endpoint, port=port, database=name)
+        PROVEN, name=name, endpoint=dataclasses.replace(CONTEXT.endpoint, port=port, database=name)
     )
     try:
         text = seal(secret, KEY, context, WRAPPED, os.urandom(12))
@@ -121,7 +133,7 @@ def test_what_was_sealed_opens(secret, name, port):
 
 def test_two_seals_of_one_secret_differ():
     """Equal passwords cannot be told from their envelopes: the nonces differ, and all that follows."""
-    one, two = (seal(SECRET, KEY, CONTEXT, WRAPPED, nonce) for nonce in (b"a" * 12, b"b" * 12))
+    one, two = (seal(SECRET, KEY, PROVEN, WRAPPED, nonce) for nonce in (b"a" * 12, b"b" * 12))
     assert [a == b for a, b in zip(one.split("."), two.split("."), strict=True)] == [
         True,
         True,
@@ -138,9 +150,10 @@ def test_a_nonce_of_another_length_is_not_used(length):
         seal(SECRET, KEY, CONTEXT, WRAPPED, bytes(length))
 
 
-def test_every_flipped_bit_is_noticed():
+@pytest.mark.parametrize("sealed", [SEALED_V1, SEALED], ids=["v1", "v2"])
+def test_every_flipped_bit_is_noticed(sealed):
     """No single bit of the header (ctx, kid, rk, wk), nonce, ciphertext or tag can change and still open."""
-    parts = SEALED.split(".")
+    parts = sealed.split(".")
     newer = set()
     for index in (0, 2, 3, 4):
         whole = raw(parts[index])
@@ -153,13 +166,13 @@ def test_every_flipped_bit_is_noticed():
                 newer.add(bytes(changed)[whole.index(b"openscale-byok.v") :][:17])
             else:
                 assert found is Reason.TAMPERED, f"part {index}, bit {bit}: {found!r}"
-    assert newer <= {b"openscale-byok.v%d" % n for n in range(2, 10)}
+    assert newer <= {b"openscale-byok.v%d" % n for n in range(3, 10)}
 
 
 @pytest.mark.parametrize("field", ["instance", "kind", "namespace", "name", "field"])
 def test_copied_from_another_object(field):
     """A genuine envelope of another data mart, namespace, instance, kind or field is `ContextMismatch`."""
-    assert outcome(SEALED, dataclasses.replace(CONTEXT, **{field: "another"})) is Reason.CONTEXT_MISMATCH
+    assert outcome(SEALED, dataclasses.replace(PROVEN, **{field: "another"})) is Reason.CONTEXT_MISMATCH
 
 
 @pytest.mark.parametrize(
@@ -167,9 +180,50 @@ def test_copied_from_another_object(field):
 )
 def test_sent_to_another_endpoint(to):
     """A genuine envelope of this very object does not open for another endpoint: `EndpointChanged`."""
-    elsewhere = dataclasses.replace(CONTEXT, endpoint=dataclasses.replace(CONTEXT.endpoint, **to))
+    elsewhere = dataclasses.replace(PROVEN, endpoint=dataclasses.replace(CONTEXT.endpoint, **to))
     assert outcome(SEALED, elsewhere) is Reason.ENDPOINT_CHANGED
+    assert outcome(SEALED_V1, elsewhere) is Reason.ENDPOINT_CHANGED
     assert outcome(SEALED, dataclasses.replace(elsewhere, name="another")) is Reason.CONTEXT_MISMATCH
+
+
+BUNDLES = ("", "A" * 43, "B" * 43)
+PROOFS = [Proof(tls, ca) for tls in TLS_MODES for ca in (BUNDLES if tls == "VerifyFull" else ("",))]
+
+
+@pytest.mark.parametrize("was", PROOFS, ids=str)
+@pytest.mark.parametrize("now", PROOFS, ids=str)
+def test_a_proof_is_raised_and_never_lowered(was, now):
+    """A lower mode, and at VerifyFull any other bundle, none, or one where there was none, needs the password anew."""
+    rank = {mode: place for place, mode in enumerate(TLS_MODES)}
+    expected = None
+    if rank[now.tls] < rank[was.tls]:
+        expected = Departure.TLS
+    elif was.tls == "VerifyFull" and now.ca != was.ca:
+        expected = Departure.CA_BUNDLE
+    assert lowered(was, now) is expected
+    given, asks = dataclasses.replace(CONTEXT, proof=was), dataclasses.replace(CONTEXT, proof=now)
+    found = outcome(seal(SECRET, KEY, given, WRAPPED, bytes(12)), asks)
+    assert found == (SECRET if expected is None else Reason.ENDPOINT_CHANGED)
+
+
+def test_raised_and_lowered_again_is_as_it_was_given():
+    """What is allowed depends on what the secret was given for, and on no way that led there."""
+    for was, between, now in itertools.product(PROOFS, repeat=3):
+        if lowered(was, between) is None and lowered(between, now) is None:
+            assert lowered(was, now) is None, "two steps up are never one step down"
+        assert lowered(was, was) is None, "back to what it was given for"
+
+
+def test_the_modes_are_those_of_the_data_mart_from_the_lowest_up():
+    """Each mode that a spec may name has its place in the order."""
+    assert tuple(reversed(get_args(Database.model_fields["tls"].annotation))) == TLS_MODES
+
+
+def test_a_v1_says_nothing_of_a_proof():
+    """It opens for whatever its object says of that, as it always did: nothing else would open it for ever."""
+    for proof in (None, *PROOFS):
+        assert outcome(SEALED_V1, dataclasses.replace(CONTEXT, proof=proof)) == SECRET
+    assert departure(CONTEXT, dataclasses.replace(PROVEN, name="x")) is Departure.OBJECT
 
 
 def test_a_mismatch_is_only_said_of_what_was_really_written():
@@ -179,7 +233,7 @@ def test_a_mismatch_is_only_said_of_what_was_really_written():
     forged = b64url(jwe.canonical(header)) + "." + SEALED.split(".", 1)[1]
     assert outcome(forged) is Reason.TAMPERED
     with pytest.raises(Refused) as before_it_was_opened:
-        compare(parse(forged), CONTEXT)
+        compare(parse(forged), PROVEN)
     assert before_it_was_opened.value.reason is Reason.ENDPOINT_CHANGED
 
 
@@ -197,18 +251,20 @@ def test_an_envelope_under_a_key_that_it_does_not_name():
     assert outcome(jwe.encrypt(header, KEY.aead, bytes(12), SECRET)) is Reason.TAMPERED
 
 
-def test_joserfc_opens_it():
+@pytest.mark.parametrize("sealed", [SEALED_V1, SEALED], ids=["v1", "v2"])
+def test_joserfc_opens_it(sealed):
     """An independent JOSE library opens our envelope with the data key alone (first of two)."""
     registry = joserfc_jwe.JWERegistry(algorithms=["dir", "A256GCM"], strict_check_header=False)
-    found = joserfc_jwe.decrypt_compact(SEALED, joserfc_jwk.OctKey.import_key(KEY.reveal()), registry=registry)
+    found = joserfc_jwe.decrypt_compact(sealed, joserfc_jwk.OctKey.import_key(KEY.reveal()), registry=registry)
     assert found.plaintext == SECRET
     assert found.protected["kid"] == KEY.id
 
 
-def test_jwcrypto_opens_it():
+@pytest.mark.parametrize("sealed", [SEALED_V1, SEALED], ids=["v1", "v2"])
+def test_jwcrypto_opens_it(sealed):
     """An independent JOSE library opens our envelope with the data key alone (second of two)."""
     token = jwcrypto.jwe.JWE(algs=["dir", "A256GCM"])
-    token.deserialize(SEALED, jwcrypto.jwk.JWK(kty="oct", k=b64url(KEY.reveal())))
+    token.deserialize(sealed, jwcrypto.jwk.JWK(kty="oct", k=b64url(KEY.reveal())))
     assert token.payload == SECRET
 
 
@@ -218,9 +274,9 @@ def test_secrets_show_in_no_repr_and_no_error():
     texts = [repr(envelope), repr(KEY), str(KEY), f"{KEY!r:>9}", repr(WRAPPED), repr(envelope.wrapped)]
     for text in (SEALED[:-1], SEALED + ".", SEALED.replace("..", ".AA."), "CANARY", "CANARY....", SEALED[9:]):
         with pytest.raises(Refused) as refused:
-            open_(parse(text), KEY, CONTEXT)
+            open_(parse(text), KEY, PROVEN)
         texts += [str(refused.value), repr(refused.value), str(refused.value.__cause__)]
-    for context, key in ((dataclasses.replace(CONTEXT, name="x"), KEY), (CONTEXT, DataKey(bytes(32)))):
+    for context, key in ((dataclasses.replace(PROVEN, name="x"), KEY), (PROVEN, DataKey(bytes(32)))):
         with pytest.raises(Refused) as refused:
             open_(envelope, key, context)
         texts += [str(refused.value), repr(refused.value)]

@@ -28,6 +28,11 @@ def doubtful(view: View, sealable: Sealable) -> bool:
     return mark is not None and view.properties.find(mark) is None and view.note(sealable).mark_read != mark
 
 
+def outdated(sealable: Sealable, standing: Standing) -> bool:
+    """Whether it is to be sealed once more: not under the Active data key, or bound to no proof of its endpoint."""
+    return standing is Standing.STALE or (standing is Standing.CURRENT and sealable.unbound)
+
+
 def newer(sealable: Sealable) -> bool:
     """Whether a later version of us wrote its envelope."""
     return sealable.flaw is not None and sealable.flaw.reason is Reason.NEWER_FORMAT

@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cryptography import x509
 from pydantic import ValidationError
 
 from openscale_byok.core.preferences import invalid
 from openscale_byok.core.source import acceptable
+from openscale_byok.crypto import certificates
 from openscale_byok.errors import Refused
 from openscale_byok.resources import CERTIFICATES, MAX_CA_CHARACTERS, DataMart, DataMartSpec
 
@@ -39,6 +39,7 @@ NAMES: Final = {
     "database.port": f"{CREDENTIALS}.port",
     "database.name": f"{CREDENTIALS}.db",
     "database.username": f"{CREDENTIALS}.username",
+    "database.tls": f"{CREDENTIALS}.sslmode",
     "database.caBundle": f"{CREDENTIALS}.certificate_base64",
     "database.schema": f"{LOCATION}.schema_name",
 }
@@ -179,12 +180,11 @@ def _certificates(encoded: str, tls: str) -> str:
     if len(encoded) > MAX_CERTIFICATE_CHARACTERS:
         raise invalid(f"{where}: too long; give only the authorities that the server's certificate is checked against")
     try:
-        text = base64.b64decode("".join(encoded.split()), validate=True).decode("ascii")
-        found = x509.load_pem_x509_certificates(text.encode()) if re.match(CERTIFICATES, text) else []
+        text = base64.b64decode("".join(encoded.split()), validate=True).decode()
     except (binascii.Error, ValueError):
-        found = []
-    if not found:
-        raise invalid(f"{where}: must be the base64 form of one or more PEM certificates and nothing else")
+        text = ""
+    if not re.match(CERTIFICATES, text) or not certificates.readable(text):
+        raise invalid(f"{where}: must be the base64 form of one or more PEM certificates; beside them only comments")
     return text
 
 

@@ -1,6 +1,7 @@
 """A data mart as OpenScale's API makes and changes it: what a POST asks for, and what a PATCH makes of what is there.
 
-A password goes only to the endpoint that it was given for: whoever names another endpoint has to know it.
+A password goes only to the endpoint that it was given for, proven as it was given for: whoever names another endpoint,
+or has it prove less, has to know the password.
 """
 
 import re
@@ -10,13 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from openscale_byok.core import json_patch
+from openscale_byok.core.departures import proof_by, proof_of
 from openscale_byok.core.openscale_configuration import CONFIGURATION, CREDENTIALS, NAMES, document, read
 from openscale_byok.core.preferences import invalid, managed_by_gateway
+from openscale_byok.core.sealable import from_datamart
+from openscale_byok.crypto.context import lowered
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataMart
 
-_ENDPOINT: Final = ("type", "host", "port", "name", "username")
+_ENDPOINT: Final = {"type": "type", "host": "host", "port": "port", "name": "database", "username": "username"}
+"""Fields of a spec, and what an envelope calls them."""
 _PASSWORD: Final = ("database_configuration", "credentials", "password")
 
 
@@ -76,13 +81,8 @@ def changed(mart: DataMart, body: object, service_instance_id: str) -> Change:
             del after[name]  # only shown, never set
     change = _difference(before, after)
     _expect_kept_here(mart, change, password)
-    moved = [name for name in _ENDPOINT if before["database"][name] != after["database"][name]]
-    if moved and password is None:
-        names = ", ".join(NAMES[f"database.{name}"] for name in moved)
-        raise invalid(
-            f"{names}: a password goes only to the endpoint that it was given for; "
-            f"give {CREDENTIALS}.password in the same patch"
-        )
+    if password is None:
+        _expect_kept(mart, after["database"], service_instance_id)
     return Change(change, password)
 
 
@@ -125,6 +125,22 @@ def object_name(display_name: str | None, suffix: str) -> str:
     plain = unicodedata.normalize("NFKD", (display_name or "").casefold()).encode("ascii", "ignore").decode()
     words = re.sub("[^a-z0-9]+", "-", plain).strip("-")[: 62 - len(suffix)].rstrip("-")
     return f"{words or 'data-mart'}-{suffix}"
+
+
+def _expect_kept(mart: DataMart, after: Mapping[str, Any], service_instance_id: str) -> None:
+    """Expect that a change leads the password nowhere but where it was given for, and as it was given for."""
+    before, sealable = mart.spec.database.dump(), from_datamart(mart, service_instance_id)
+    given = sealable.given_for or sealable.context
+    cure = f"give {CREDENTIALS}.password in the same patch"
+    for name, called in _ENDPOINT.items():
+        if after[name] not in (before[name], getattr(given.endpoint, called)):
+            field = NAMES[f"database.{name}"]
+            raise invalid(f"{field}: a password goes only to the endpoint that it was given for; {cure}")
+    proof = proof_by(after["tls"], after.get("caBundle"))
+    less = None if given.proof is None or proof == proof_of(mart) else lowered(given.proof, proof)
+    if less is not None:
+        field = NAMES[f"database.{less}"]
+        raise invalid(f"{field}: a password goes only to a server that is proven as when it was given; {cure}")
 
 
 def _expect_kept_here(mart: DataMart, change: Mapping[str, Any], password: bytes | None) -> None:

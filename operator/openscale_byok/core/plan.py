@@ -149,7 +149,7 @@ def unhold(view: View) -> Step | None:
 
 
 def re_encrypt(view: View) -> Step | None:
-    """Everything whose envelope names another key than Active is stale."""
+    """Everything whose envelope names another key than Active is stale; and a v1 becomes a v2."""
     active = view.properties.active
     if active is None or active.id in view.shut:
         return None
@@ -159,7 +159,7 @@ def re_encrypt(view: View) -> Step | None:
         (
             s
             for s, st in view.standings
-            if st is Standing.STALE and _key_of(s) not in view.shut and findings.broken(view, s) is None
+            if findings.outdated(s, st) and _key_of(s) not in view.shut and findings.broken(view, s) is None
         ),
     )
 

@@ -16,12 +16,13 @@ from hashlib import sha256
 from sys import intern
 from typing import Any
 
+from openscale_byok.core.departures import ca_trouble, context_of, text_of
 from openscale_byok.crypto import envelope as envelopes
-from openscale_byok.crypto.envelope import Context, Endpoint, Envelope
+from openscale_byok.crypto.context import Context, Departure, Proof, departure
+from openscale_byok.crypto.envelope import Envelope
 from openscale_byok.errors import ByokError, Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import (
-    PASSWORD_FIELD,
     Condition,
     DataMart,
     Meta,
@@ -50,7 +51,7 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a reader of the secret uses it: no part of the context, as it does not say where the secret goes."""
+    """How a reader of the secret uses it, as the spec says now. The envelope says how little may prove the server."""
 
     tls: str = ""
     schema: str = ""
@@ -87,6 +88,11 @@ class Sealable:
     conditions: tuple[Condition, ...]
     manner: Manner = Manner()
     shown: Shown = Shown()
+    first_seen: Proof | None = None
+    """Where the envelope is a v1, which says nothing of it: how the server was proven when that envelope was first
+    seen. So it is bound to what the object said then, and never to what somebody writes before it is sealed anew."""
+    ca_trouble: Refused | None = None
+    """Why nothing can prove the server: the caBundle cannot be read."""
 
     @property
     def uid(self) -> str:
@@ -99,9 +105,46 @@ class Sealable:
         return self.envelope is not None or self.flaw is not None
 
     @property
+    def unbound(self) -> bool:
+        """Whether its envelope is a v1: to be sealed once more, as a v2."""
+        return self.first_seen is not None
+
+    @property
+    def given_for(self) -> Context | None:
+        """What its password was given for. Whatever seals it anew without asking for it keeps that."""
+        if self.envelope is None or self.first_seen is None:
+            return self.envelope.context if self.envelope is not None else None
+        return replace(self.envelope.context, proof=self.first_seen)
+
+    @property
+    def departed(self) -> Departure | None:
+        """In what the object has departed from what its password was given for."""
+        given = self.given_for
+        return None if given is None else departure(given, self.context)
+
+    @property
     def elsewhere(self) -> bool:
-        """Whether its password was sealed for another endpoint than the object names now."""
-        return self.envelope is not None and self.envelope.context != self.context
+        """Whether its password was given for another endpoint, or for one that had to prove more."""
+        return self.departed is not None
+
+    def expect_kept(self) -> None:
+        """Expect that the password may go where the object says, as it says.
+
+        Raises:
+            Refused: `EndpointChanged` or `CABundleInvalid`.
+        """
+        given, departed = self.given_for, self.departed
+        if given is not None and departed is not None:
+            raise Refused(Reason.ENDPOINT_CHANGED, text_of(departed, given, self.context))
+        if self.ca_trouble is not None:
+            raise self.ca_trouble.with_traceback(None)
+
+    def after(self, known: "Sealable") -> "Sealable":
+        """This, knowing what it was before: a v1 envelope that was here already keeps what it was first seen with."""
+        same = known.envelope is not None and self.envelope is not None and known.envelope.text == self.envelope.text
+        if self.first_seen is None or known.uid != self.uid or not same:
+            return self
+        return replace(self, first_seen=known.first_seen)
 
     @property
     def unanswered(self) -> bool:
@@ -142,24 +185,10 @@ class Sealable:
         return Standing.CURRENT if found else Standing.STALE
 
 
-def endpoint_of(mart: DataMart) -> Endpoint:
-    """Where a data mart's password goes."""
-    at = mart.spec.database
-    return Endpoint(at.type, at.host, at.port, at.name, at.username)
-
-
 def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
     """A data mart as something to seal. A stored envelope that is not its own becomes its flaw."""
-    at = mart.spec.database
-    context = Context(
-        instance=service_instance_id,
-        kind=mart.KIND,
-        namespace=mart.metadata.namespace,
-        name=mart.metadata.name,
-        field=PASSWORD_FIELD,
-        endpoint=endpoint_of(mart),
-    )
-    stored = mart.status.sealed_password
+    at, stored = mart.spec.database, mart.status.sealed_password
+    context = context_of(mart, service_instance_id)
     envelope, flaw = None, None
     if stored is not None:
         try:
@@ -167,7 +196,7 @@ def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
         except Refused as error:
             flaw = error
         else:
-            if envelope.context != context and not context.moved_only(envelope.context):
+            if departure(envelope.context, context) is Departure.OBJECT:
                 envelope, flaw = (
                     None,
                     Refused(Reason.CONTEXT_MISMATCH, "the stored envelope was written for another object"),
@@ -189,6 +218,8 @@ def from_datamart(mart: DataMart, service_instance_id: str) -> Sealable:
         conditions=tuple(map(_shared, mart.status.conditions)),
         manner=Manner(at.tls, at.schema_, intern(at.ca_bundle) if at.ca_bundle is not None else None),
         shown=_shown(mart),
+        first_seen=context.proof if envelope is not None and envelope.context.proof is None else None,
+        ca_trouble=ca_trouble(at.ca_bundle),
     )
 
 

@@ -1,58 +1,37 @@
-"""The envelope: a secret sealed under a data key, bound to what it is and where it may go.
+"""The envelope: a secret sealed under a data key, bound to what it is, where it may go, and how the server is proven.
 
 A compact JWE whose protected header holds, besides ``alg`` and ``enc``:
 
 ======  ==================================================================================
-``typ``  the format, ``openscale-byok.v1``; a newer one is refused, never guessed at
+``typ``  the format, ``openscale-byok.v2``; a newer one is refused, never guessed at
 ``kid``  the id of the data key, which commits to it
-``ctx``  the context: instance, kind, namespace, name, field and endpoint
+``ctx``  the context: instance, kind, namespace, name, field, endpoint and proof
 ``rk``   the root key that wrapped the data key when this was written
 ``wk``   the data key as wrapped then, so that each object can be recovered alone
 ======  ==================================================================================
+
+``openscale-byok.v1`` had no proof in its context. It opens for ever, and is written no more. docs/envelope.md says all
+of this for those who have nothing of ours.
 """
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
 from openscale_byok.crypto import jwe
+from openscale_byok.crypto.context import TLS_MODES, Context, Departure, Endpoint, Proof, departure
 from openscale_byok.crypto.data_key import ID_CHARACTERS, DataKey
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
 
-TYP = "openscale-byok.v1"
+TYP = "openscale-byok.v2"
+WITHOUT_PROOF = "openscale-byok.v1"
 _TYP_OF_ANY_VERSION = re.compile(r"openscale-byok\.v[1-9][0-9]{0,3}\Z")
 _KEY_ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_CHARACTERS}}}\Z")
+_DIGEST = re.compile(r"([A-Za-z0-9_-]{43})?\Z")
 _HEADER = {"alg", "enc", "typ", "kid", "ctx", "rk", "wk"}
 MAX_WRAPPED_CHARACTERS = 8_192
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a sealed password may go, and nowhere else."""
-
-    type: str
-    host: str
-    port: int
-    database: str
-    username: str
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a secret is. No Kubernetes UID is in it: a restored backup must open."""
-
-    instance: str  # service instance id
-    kind: str
-    namespace: str
-    name: str
-    field: str
-    endpoint: Endpoint
-
-    def moved_only(self, other: "Context") -> bool:
-        """Whether nothing but the endpoint differs: the same secret of the same object, sent elsewhere."""
-        return self != other and asdict(self) | {"endpoint": None} == asdict(other) | {"endpoint": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +68,7 @@ class Envelope:
 
 
 def seal(secret: bytes, data_key: DataKey, context: Context, wrapped: Wrapped, nonce: bytes) -> str:
-    """Seal a secret; the nonce is 12 fresh random bytes.
+    """Seal a secret; the nonce is 12 fresh random bytes. Without a proof in the context it is a v1.
 
     Raises:
         ValueError: the nonce has another length.
@@ -104,9 +83,9 @@ def sealed(secret: bytes, data_key: DataKey, context: Context, wrapped: Wrapped,
         ValueError: the nonce has another length.
     """
     header = {
-        "typ": TYP,
+        "typ": WITHOUT_PROOF if context.proof is None else TYP,
         "kid": data_key.id,
-        "ctx": asdict(context),
+        "ctx": context.header(),
         "rk": wrapped.root_key,
         "wk": wrapped.ciphertext,
     }
@@ -125,15 +104,19 @@ def parse(text: str) -> Envelope:
         raise Refused(Reason.TAMPERED, f"the envelope was not written by this operator: {error}") from None
     header = token.header
     typ = header.get("typ")
-    if isinstance(typ, str) and typ != TYP and _TYP_OF_ANY_VERSION.match(typ):
+    known = typ in (TYP, WITHOUT_PROOF)
+    if isinstance(typ, str) and not known and _TYP_OF_ANY_VERSION.match(typ):
         raise Refused(Reason.NEWER_FORMAT, f"the envelope has format {typ}; this operator writes {TYP}")
-    if typ != TYP or set(header) != _HEADER:
+    if not known or set(header) != _HEADER:
         raise Refused(Reason.TAMPERED, "the envelope's header has other fields than ours")
     kid, root_key, wrapped = header["kid"], header["rk"], header["wk"]
     texts = isinstance(kid, str) and isinstance(root_key, str) and isinstance(wrapped, str)
     if not texts or not _KEY_ID.match(kid) or not 0 < len(wrapped) <= MAX_WRAPPED_CHARACTERS:
         raise Refused(Reason.TAMPERED, "the envelope's header has fields of other shapes than ours")
-    return Envelope(text, intern(kid), _context(header["ctx"]), Wrapped(intern(root_key), intern(wrapped)))
+    context = _context(header["ctx"])
+    if (context.proof is None) != (typ == WITHOUT_PROOF):
+        raise Refused(Reason.TAMPERED, "the envelope's context has other fields than its format")
+    return Envelope(text, intern(kid), context, Wrapped(intern(root_key), intern(wrapped)))
 
 
 def open_(envelope: Envelope, data_key: DataKey, context: Context) -> bytes:
@@ -155,22 +138,26 @@ def open_(envelope: Envelope, data_key: DataKey, context: Context) -> bytes:
 
 
 def compare(envelope: Envelope, context: Context) -> None:
-    """Whether the envelope says that it is this object's. Proven only once it was opened.
+    """Whether the envelope says that it is this object's, for what it asks. Proven only once it was opened.
 
     Raises:
-        Refused: `EndpointChanged` where only the endpoint differs; `ContextMismatch` where more does.
+        Refused: `EndpointChanged` where only the endpoint differs, or less is to prove it; `ContextMismatch` where
+            more does.
     """
-    if envelope.context == context:
-        return
-    if context.moved_only(envelope.context):
+    found = departure(envelope.context, context)
+    if found is Departure.OBJECT:
+        raise Refused(Reason.CONTEXT_MISMATCH, "the envelope was written for another object")
+    if found is Departure.ENDPOINT:
         raise Refused(Reason.ENDPOINT_CHANGED, "the password was sealed for another endpoint")
-    raise Refused(Reason.CONTEXT_MISMATCH, "the envelope was written for another object")
+    if found is not None:
+        raise Refused(Reason.ENDPOINT_CHANGED, f"the password was sealed for a server that proves more: {found}")
 
 
 def _context(raw: Any) -> Context:  # noqa: ANN401 -- whatever JSON held
     try:
         endpoint = Endpoint(**raw["endpoint"])
-        context = Context(**{**raw, "endpoint": endpoint})
+        proof = Proof(**raw["proof"]) if "proof" in raw else None
+        context = Context(**{**raw, "endpoint": endpoint, "proof": proof})
     except (TypeError, KeyError):
         raise Refused(Reason.TAMPERED, "the envelope's context has other fields than ours") from None
     texts = (
@@ -179,4 +166,10 @@ def _context(raw: Any) -> Context:  # noqa: ANN401 -- whatever JSON held
     )  # fmt: skip
     if not all(isinstance(text, str) for text in texts) or type(endpoint.port) is not int:
         raise Refused(Reason.TAMPERED, "the envelope's context has fields of other shapes than ours")
+    if proof is not None and not _known(proof):
+        raise Refused(Reason.TAMPERED, "the envelope's context has a proof of another shape than ours")
     return context
+
+
+def _known(proof: Proof) -> bool:
+    return proof.tls in TLS_MODES and isinstance(proof.ca, str) and _DIGEST.match(proof.ca) is not None

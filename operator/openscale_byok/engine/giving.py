@@ -7,10 +7,12 @@ So it is kept in memory until the data key that sealed it was seen to be still A
 import secrets
 
 from openscale_byok.core.conditions import checking_seal, saying
+from openscale_byok.core.departures import endpoint_of, proof_of
 from openscale_byok.core.findings import first_seals_wait, newer
-from openscale_byok.core.sealable import as_stored, endpoint_of, from_datamart
+from openscale_byok.core.sealable import as_stored, from_datamart
 from openscale_byok.core.view import choose
 from openscale_byok.crypto import envelope as envelopes
+from openscale_byok.crypto.context import Endpoint, Proof
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.crypto.envelope import Wrapped
 from openscale_byok.crypto.jwe import NONCE_BYTES
@@ -60,7 +62,8 @@ class Giving:
         """Seal a password for where a data mart goes; the data mart as stored.
 
         Args:
-            seen: the data mart as whoever gives the password saw it: it goes to that endpoint and to no other.
+            seen: the data mart as whoever gives the password saw it: it goes to that endpoint, proven as it says, and
+                to no other.
             password: what to seal.
 
         Raises:
@@ -74,7 +77,7 @@ class Giving:
         for _ in range(TRIES):
             # Read before the instance: what is sealed goes where the object said at the moment it was read.
             mart = await self._objects.datamart(namespace, name)
-            if (mart.metadata.uid, endpoint_of(mart)) != (seen.metadata.uid, endpoint_of(seen)):
+            if _goes(mart) != _goes(seen):
                 text = f"DataMart {name} goes elsewhere than when its password was given; look, and give it again"
                 raise Changed(Reason.CHANGED_MEANWHILE, text)
             scope = self._reader.world.scope(mart.instance_key)
@@ -153,6 +156,8 @@ class Giving:
         sealable = from_datamart(mart, self._instance(scope).spec.service_instance_id)
         if newer(sealable):
             raise Refused(Reason.NEWER_FORMAT, f"the password of DataMart {mart.metadata.name} has a newer format")
+        if sealable.ca_trouble is not None:
+            raise sealable.ca_trouble
         before = sealable.sealed_source
         number = (before.revision or 0) + 1 if before is not None and before.given else 1
         wrapped, nonce = Wrapped(entry.root_key, entry.wrapped), secrets.token_bytes(NONCE_BYTES)
@@ -167,3 +172,8 @@ class Giving:
         instance = await self._reader.read_instance(scope)
         active = instance.properties.active
         return active is not None and active.id == entry.id
+
+
+def _goes(mart: DataMart) -> tuple[str, Endpoint, Proof]:
+    """Which object it is, where its password goes, and how the server there is proven."""
+    return mart.metadata.uid, endpoint_of(mart), proof_of(mart)

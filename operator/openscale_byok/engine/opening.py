@@ -9,7 +9,8 @@ from hashlib import sha256
 
 from openscale_byok.core.sealable import NO_NOTE, Manner, Sealable
 from openscale_byok.crypto import envelope as envelopes
-from openscale_byok.crypto.envelope import Endpoint, Envelope
+from openscale_byok.crypto.context import Endpoint
+from openscale_byok.crypto.envelope import Envelope
 from openscale_byok.engine.context import GLOBAL_HOLDER, Context, refusal
 from openscale_byok.engine.key_poll import KeyPoll
 from openscale_byok.engine.scope import Scope
@@ -85,7 +86,7 @@ class Opening:
             text = f"OpenScaleInstance {sealable.instance} is another by now; what names it is read anew"
             raise Unavailable(Reason.CHANGED_MEANWHILE, text)
         envelope = _envelope(sealable)
-        envelopes.compare(envelope, sealable.context)
+        sealable.expect_kept()
         entry = instance.properties.find(envelope.data_key)
         if entry is None:
             raise _unknown(scope, sealable, envelope)

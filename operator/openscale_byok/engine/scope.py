@@ -206,7 +206,7 @@ class Scope:
         """Replace the data marts by a consistent list, but for what events have told since it was made."""
         self.listed_marts = forward(self.listed_marts, version)
         since = [known for known in self.sealables.values() if known.meta.version > version]
-        self.sealables = {mart.meta.name: mart for mart in marts if mart.uid not in self.departed}
+        self.sealables = {mart.meta.name: self._known(mart) for mart in marts if mart.uid not in self.departed}
         own = [known for known in since if known.context.instance == self.service_instance_id]
         self.sealables |= {known.meta.name: known for known in own}
         if len(own) < len(since) or any(
@@ -242,7 +242,12 @@ class Scope:
         return self._sealable(DataMart.of(raw))
 
     def _sealable(self, mart: DataMart) -> Sealable:
-        return from_datamart(mart, self.service_instance_id)
+        return self._known(from_datamart(mart, self.service_instance_id))
+
+    def _known(self, found: Sealable) -> Sealable:
+        """With what was known of it before."""
+        known = self.sealables.get(found.meta.name)
+        return found if known is None else found.after(known)
 
     @property
     def service_instance_id(self) -> str:

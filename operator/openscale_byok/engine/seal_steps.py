@@ -16,8 +16,8 @@ from openscale_byok.core.sealable import NO_NOTE, Sealable, Standing, as_stored
 from openscale_byok.core.source import Source
 from openscale_byok.core.steps import Batch, Confirm, MarkStuck, Recover, ReEncrypt, Seal, Shred, Unhold, Verify
 from openscale_byok.crypto import envelope as envelopes
+from openscale_byok.crypto.context import Context as SealContext
 from openscale_byok.crypto.data_key import DataKey
-from openscale_byok.crypto.envelope import Context as SealContext
 from openscale_byok.crypto.envelope import Wrapped
 from openscale_byok.crypto.jwe import NONCE_BYTES
 from openscale_byok.engine.audited import audited, destroyed
@@ -88,7 +88,7 @@ class SealSteps:
         """Open with the key that the envelope names, seal with Active; what it is bound to stays as it is.
 
         The context is the envelope's own, authenticated by opening it: re-encryption can neither widen nor
-        redirect what was sealed.
+        redirect what was sealed. Only of a v1, which was bound to no proof, the object says what it is to be.
         """
         active = await self._active()
         if active is None:
@@ -97,16 +97,16 @@ class SealSteps:
         keys = await self._keys(step)
 
         async def one(sealable: Sealable) -> None:
-            envelope = sealable.envelope
+            envelope, given_for = sealable.envelope, sealable.given_for
             old = keys.get(envelope.data_key) if envelope is not None else None
-            if envelope is None or old is None:
+            if envelope is None or given_for is None or old is None:
                 return
             try:
                 secret = envelopes.open_(envelope, old, envelope.context)
             except Refused as error:
                 self._judge(sealable, envelope.text, error)
                 return
-            await self._store(sealable, entry, key, secret, envelope.context, {})
+            await self._store(sealable, entry, key, secret, given_for, {})
 
         await self._each(step, one)
         log.info("re-encrypted", instance=self._scope.key[1], namespace=self._scope.key[0], data_key=entry.id[:8])
@@ -216,8 +216,8 @@ class SealSteps:
         self._looks.settled(sealable, shared=bool(kept_until))
 
     async def _recover_one(self, sealable: Sealable, entry: DataKeyEntry, key: DataKey) -> None:
-        envelope = sealable.envelope
-        if envelope is None:
+        envelope, given_for = sealable.envelope, sealable.given_for
+        if envelope is None or given_for is None:
             return
         secret, source = await self._looks.look(sealable)
         if secret is not None and source is not None:
@@ -235,7 +235,7 @@ class SealSteps:
         else:
             self._scope.closed.pop(envelope.data_key, None)
             status = self._status(sealable, checking_seal())
-            await self._store(sealable, entry, key, opened, envelope.context, status)
+            await self._store(sealable, entry, key, opened, given_for, status)
 
     async def _store(
         self,
@@ -252,7 +252,8 @@ class SealSteps:
         sealed = as_stored(envelope, self._context.now_text(), origin)
         self._judge(sealable, envelope.text)
         # With nothing but the envelope changed, what is stored is known without reading it back.
-        after = None if status or origin is not None else replace(sealable, envelope=envelope, stuck_under=None)
+        written = replace(sealable, envelope=envelope, first_seen=None, stuck_under=None)
+        after = None if status or origin is not None else written
         await self._context.write(self._scope, sealable, {"sealedPassword": sealed, **status}, after)
 
     # Small things -------------------------------------------------------------------------------------

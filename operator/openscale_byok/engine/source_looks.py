@@ -23,6 +23,9 @@ class SourceLooks:
     async def look(self, sealable: Sealable) -> tuple[bytes | None, Source | None]:
         """Read the source *after* the object: the other way round an old password could overwrite a newer one."""
         ref, namespace = sealable.source_ref, sealable.meta.namespace
+        if sealable.ca_trouble is not None:
+            self.looked(sealable, sealable.ca_trouble)  # nothing could prove the server: nothing is sealed for it
+            return None, None
         if ref is None:
             text = "spec.database.password: give the password through the gateway, or name a Secret in secretRef"
             self.looked(sealable, Missing(Reason.PASSWORD_NOT_GIVEN, text))

@@ -24,9 +24,13 @@ PASSWORD_FIELD = "spec.database.password"
 MAX_CA_CHARACTERS = 32_768
 MAX_DESCRIPTION_CHARACTERS = 1_024
 MAX_DISPLAY_NAME_CHARACTERS = 256
-# Certificates and blanks only: a private key that was pasted along is refused, not stored.
-CERTIFICATES = r"^\s*(-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+$"
-NOT_CERTIFICATES = "caBundle must hold one or more PEM certificates and nothing else"
+# Certificates and comments only (RFC 7468 calls them explanatory text): a private key that was pasted along begins with
+# five dashes, as whatever is in PEM, and is refused, not stored. Whether they can be parsed no CEL can tell.
+_COMMENT = r"([^-]|-{1,4}[^-])*"
+CERTIFICATES = (
+    rf"^{_COMMENT}(-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----{_COMMENT})+-{{0,4}}$"
+)
+NOT_CERTIFICATES = "caBundle must hold one or more PEM certificates; beside them only comments without five dashes"
 CA_NOT_USED = "caBundle is what VerifyFull checks the server against; set tls to VerifyFull, or take caBundle out"
 
 
@@ -76,14 +80,14 @@ class Database(Model):
         Literal["VerifyFull", "Require", "Disable"],
         Field(
             description="tls: VerifyFull (default) checks the server's name, Require only "
-            "encrypts, Disable does neither."
+            "encrypts, Disable does neither. A password goes nowhere where less is asked than when it was given."
         ),
     ] = "VerifyFull"
     ca_bundle: Annotated[
         str | None,
         Field(
             description="caBundle holds the PEM certificates of the authorities that the server's certificate is "
-            "checked against; those that the client trusts anyway where there is none.",
+            "checked against; those that the client trusts anyway where there is none. Comments beside them are fine.",
             max_length=MAX_CA_CHARACTERS,
             json_schema_extra=rules(rule(f"self.matches(r'{CERTIFICATES}')", NOT_CERTIFICATES)),
         ),
@@ -151,7 +155,7 @@ class SealedPassword(Model):
     envelope: Annotated[
         str,
         Field(
-            description="envelope: a compact JWE (RFC 7516), bound to this object and its endpoint.",
+            description="envelope: a compact JWE (RFC 7516), bound to this object, its endpoint and its proof.",
             max_length=32_768,
         ),
     ]

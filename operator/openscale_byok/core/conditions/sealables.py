@@ -92,9 +92,8 @@ def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tup
     note = view.note(sealable)
     missing = source_missing(view, sealable)
     why: ByokError | None = None
-    if newer(sealable):
-        assert sealable.flaw is not None  # noqa: S101 -- that is what newer() says
-        return not_ready(Reason.NEWER_FORMAT, f"{sealable.flaw.message}; run the newer operator")
+    if newer(sealable) or sealable.ca_trouble is not None:
+        return _barred(sealable)
     if standing is Standing.FLAWED:
         why = sealable.flaw if missing else None
     elif broken(view, sealable) is not None:
@@ -107,7 +106,7 @@ def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tup
             f"its data key cannot be unwrapped: {cause.message if cause else 'it does not open'}",
         )
     elif sealable.elsewhere and missing:
-        why = Refused(Reason.ENDPOINT_CHANGED, _endpoint_text(sealable))
+        why = _departed(sealable)
     elif standing is Standing.UNSEALED:
         return _unsealed_trouble(view, note)
     elif isinstance(note.source_trouble, Refused) or (sealable.unanswered and note.source_trouble is not None):
@@ -121,6 +120,14 @@ def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tup
     if isinstance(note.source_trouble, Unavailable) and note.source_looked == sealable.meta.generation:
         return not_ready(note.source_trouble.reason, note.source_trouble.message)
     return _key_trouble(view)
+
+
+def _barred(sealable: Sealable) -> tuple[Wanted, Wanted] | None:
+    """What no password that is given again would help against."""
+    if newer(sealable) and sealable.flaw is not None:
+        return not_ready(Reason.NEWER_FORMAT, f"{sealable.flaw.message}; run the newer operator")
+    error = sealable.ca_trouble
+    return None if error is None else not_ready(error.reason, error.message)
 
 
 def _surroundings(view: View, sealable: Sealable) -> tuple[Reason, str] | None:
@@ -161,13 +168,12 @@ def _key_trouble(view: View) -> tuple[Wanted, Wanted] | None:
     return None if cause is None else not_ready(cause.reason, cause.message)
 
 
-def _endpoint_text(sealable: Sealable) -> str:
-    assert sealable.envelope is not None  # noqa: S101 -- only asked of a sealed one
-    at = sealable.envelope.context.endpoint
-    return (
-        f"spec.database: the password was given for {at.type} {at.host}:{at.port}, database {at.database}, "
-        f"user {at.username}, and goes nowhere else"
-    )
+def _departed(sealable: Sealable) -> Refused | None:
+    try:
+        sealable.expect_kept()
+    except Refused as error:
+        return error
+    return None
 
 
 def _give_again(sealable: Sealable) -> str:
