@@ -379,6 +379,16 @@ async def test_a_crn_that_key_protect_does_not_confirm(
 SETTING = "OPENSCALE_BYOK_GLOBAL_ROOT_KEY"
 
 
+ODD = ({"keyVersion": "v1"}, {"keyVersion": ["v1"]}, {"state": []}, {"state": {}}, {"state": "1"}, {"state": 4})
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+async def test_metadata_of_another_shape(customer: Customer, emulator: Emulator, crn: str, odd: object) -> None:
+    """It is no answer, and no mistake of ours."""
+    emulator.fault("metadata", status=200, body=json.dumps({"resources": [emulator.key(crn) | odd]}))
+    await unavailable(customer.kms(crn).look())
+
+
 @pytest.mark.parametrize("odd", ["x" * 257, "crn with\na line break", "", None, 7, ["crn"]])
 async def test_an_answer_about_another_key(
     customer: Customer, emulator: Emulator, crn: str, wrapped: str, odd: object

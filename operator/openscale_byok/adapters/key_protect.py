@@ -93,7 +93,7 @@ class KeyProtectKey:
             self._prove(key["crn"])
             state = _STATES[key["state"]]
             version = str((key.get("keyVersion") or {}).get("id", ""))
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError, AttributeError):
             raise Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, "Key Protect's metadata has no CRN or no state") from None
         if key.get("extractable"):
             text = f"{self._named_in}: this is a standard key, which cannot wrap; name a root key (extractable: false)"
