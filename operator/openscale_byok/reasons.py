@@ -92,6 +92,7 @@ class Reason(StrEnum):
     UNKNOWN_DATA_KEY = "UnknownDataKey"
     NEWER_FORMAT = "NewerFormat"
     TOO_MANY_DATA_KEYS = "TooManyDataKeys"
+    TOO_MANY_BINDINGS = "TooManyBindings"
     STUCK = "Stuck"
     INVALID_OBJECT = "InvalidObject"
     CA_BUNDLE_INVALID = "CABundleInvalid"
@@ -200,6 +201,9 @@ TABLE: dict[Reason, Row] = {
     Reason.UNKNOWN_DATA_KEY: _act("the envelope names a data key that is recorded nowhere"),
     Reason.NEWER_FORMAT: _act("written by a newer version of this operator"),
     Reason.TOO_MANY_DATA_KEYS: _act("too many former data keys are still needed"),
+    Reason.TOO_MANY_BINDINGS: _act(
+        "the instance has more bindings than are looked at, and this is one of the youngest"
+    ),
     Reason.STUCK: _act("the data key of this secret cannot be unwrapped"),
     Reason.INVALID_OBJECT: _act("the object does not have the shape that its CRD demands"),
     Reason.CERTIFICATE_INVALID: _act("the gateway's serving certificate, or the authority that makes it, is unusable"),

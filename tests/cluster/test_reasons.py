@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from openscale_byok.core.shortlist import MOST_BINDINGS
 from openscale_byok.resources import MAX_RETIRING
 from stage import manifests
 from stage.api import ApiError
@@ -172,6 +173,29 @@ def test_too_many_former_data_keys(team: Team) -> None:
         team.scene.emulator.enable(key, ignore_timing=True)
     team.until_protected(keys[-1], seconds=90)
     team.prove(keys[-1])
+
+
+def test_too_many_bindings(team: Team) -> None:
+    """Of an instance 16 are looked at: the others say so, keep nothing from working, and one moves up when one goes."""
+    (key,) = team.root_keys()
+    team.instance()
+    team.bind("in-force", key)
+    team.until_protected(key)
+    team.create(*(manifests.binding(team.namespace, f"crowd-{n:02}", "prod", key) for n in range(MOST_BINDINGS + 1)))
+    extra = team.until_reason("RootKeyBinding", f"crowd-{MOST_BINDINGS}", "TooManyBindings")
+    assert str(MOST_BINDINGS) in extra["message"]
+    assert team.condition("RootKeyBinding", f"crowd-{MOST_BINDINGS}", "Stalled")["status"] == "True"
+    last = f"crowd-{MOST_BINDINGS - 1:02}"
+    team.until_reason("RootKeyBinding", last, "TooManyBindings")
+    assert not team.get("RootKeyBinding", last)["metadata"].get("finalizers")
+    team.marts("one", handover=True)
+    team.until_ready("one")
+    team.until_settled()
+    team.nothing_written()
+    team.delete("RootKeyBinding", "crowd-00")
+    team.until_gone("RootKeyBinding", "crowd-00")
+    team.until_reason("RootKeyBinding", last, "Standby")
+    team.until_reason("RootKeyBinding", "in-force", "InForce")
 
 
 def _active(team: Team) -> str:

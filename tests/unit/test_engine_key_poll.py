@@ -1,7 +1,8 @@
 """The key-state poll on a loop whose time is set by hand: when it looks, and whom it tells."""
 
 import asyncio
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,7 +14,7 @@ from openscale_byok.engine.scope import Scope
 from openscale_byok.errors import ByokError, CredentialsUnavailable, Refused, Unavailable
 from openscale_byok.ports import KeySeen
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import RootKeyBinding
+from openscale_byok.resources import GLOBAL, RootKeyBinding
 from sim.loop import LoopClock, VirtualLoop
 from sim.views import NEW, A, instance
 
@@ -226,3 +227,79 @@ def test_other_credentials_use_nothing_that_the_former_ones_unwrapped(staged):
     stage.keys.put("uid-a", NEW)
     stage.next()
     assert stage.keys._entries, "once"
+
+
+def bound(name: str, place: str = "prod", made: str = "2026-01-01T00:00:00Z") -> RootKeyBinding:
+    """A binding of an instance, with its finalizer."""
+    meta = {"name": name, "namespace": "n", "uid": f"uid-{place}-{name}", "resourceVersion": "1", "generation": 1}
+    meta |= {"creationTimestamp": made, "finalizers": ["openscale.byok.dev/protected"]}
+    return RootKeyBinding.of({"metadata": meta, "spec": {"instanceRef": {"name": place}, "rootKey": {"crn": A}}})
+
+
+def crowd(number: int) -> Scope:
+    """An instance with so many bindings."""
+    bindings = {f"{n:05}": bound(f"{n:05}") for n in range(number)}
+    return Scope(("n", "prod"), instance=instance(), bindings=bindings)
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many functions a piece of work calls, Python's own included."""
+    count = 0
+
+    def counting(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counting)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_sixteen_bindings_of_an_instance_are_looked_at(staged):
+    """However many there are; and one that goes gives its place to the oldest of the others."""
+    stage = Stage()
+    staged.append(stage)
+    stage.scope = crowd(2_000)
+    stage.begin()
+    stage.loop.run_ready()
+    assert {seen.binding for seen in stage.seen} == {f"{n:05}" for n in range(16)}
+    stage.scope.see_binding(bound("00003"), gone=True)
+    stage.begin()
+    stage.loop.run_ready()
+    assert {holder for holder in stage.scope.keys if holder != GLOBAL} == {
+        f"uid-prod-{n:05}" for n in range(17) if n != 3
+    }
+
+
+def test_one_that_gives_up_its_place_is_not_relied_on_any_more(staged):
+    """Nobody looks at its root key from here on: what was said of it is forgotten, and what it unwrapped."""
+    stage = Stage()
+    staged.append(stage)
+    stage.scope = crowd(16)
+    stage.begin()
+    stage.loop.run_ready()
+    assert "uid-prod-00015" in stage.scope.keys
+    stage.scope.see_binding(bound("older", made="2025-01-01T00:00:00Z"))
+    stage.begin()
+    stage.loop.run_ready()
+    assert "uid-prod-00015" not in stage.scope.keys
+    assert not stage.poll.watches(stage.scope, "uid-prod-00015")
+    assert "uid-prod-older" in stage.scope.keys
+
+
+def test_what_a_pass_costs_does_not_grow_with_bindings_or_instances(staged):
+    """A pass that finds nothing new calls as many functions, whether there are twenty bindings or thousands."""
+    found = []
+    for bindings, instances in ((20, 0), (2_000, 0), (20, 1_000)):
+        stage = Stage()
+        staged.append(stage)
+        stage.scope = crowd(bindings)
+        others = [Scope(("n", f"i{n}"), bindings={"a": bound("a", f"i{n}")}) for n in range(instances)]
+        for scope in (*others, stage.scope):
+            stage.loop.call_soon(stage.poll.follow, scope)
+        stage.loop.run_ready()
+        found.append(calls(lambda stage=stage: stage.poll.follow(stage.scope)))  # type: ignore[misc] # mypy and defaults
+    assert found == [found[0]] * 3

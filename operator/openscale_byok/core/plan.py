@@ -191,7 +191,7 @@ def release(view: View) -> Step | None:
     """A binding that is being deleted goes once it is not in force and no recorded data key needs it."""
     return _first(
         view,
-        (Release(b, view.instance) for b in view.bindings if _held(b) and not findings.needed(view, b)),
+        (Release(b, view.instance) for b in _all(view) if _held(b) and not findings.needed(view, b)),
     )
 
 
@@ -211,7 +211,7 @@ def release_orphans(view: View) -> Step | None:
     """Without an instance, or with one that goes too, a binding that is being deleted protects nothing more."""
     if view.instance is not None and not findings.spent(view):
         return None  # data marts still name the instance, and may be read until they go or are shredded
-    return _first(view, (Release(b, None) for b in view.bindings if _held(b)))
+    return _first(view, (Release(b, None) for b in _all(view) if _held(b)))
 
 
 def let_go(view: View) -> Step | None:
@@ -250,6 +250,10 @@ CHAIN: tuple[Check, ...] = (
     report,
 )
 """First things first; a test pins this order."""
+
+
+def _all(view: View) -> tuple[RootKeyBinding, ...]:
+    return *view.bindings, *view.beyond
 
 
 def _held(binding: RootKeyBinding) -> bool:

@@ -45,6 +45,9 @@ class View:
     conflict: Refused | None = None
     """Why it does not have the service instance id that it claims."""
     bindings: tuple[RootKeyBinding, ...] = ()
+    """Those that are looked at; see `shortlist`."""
+    beyond: tuple[RootKeyBinding, ...] = ()
+    """Others, which still have to be told so, or let go."""
     keys: Mapping[str, KeyStanding] = field(default_factory=dict)
     """By the binding's uid; the global key's by `GLOBAL`."""
     sealables: tuple[Sealable, ...] = ()
@@ -127,17 +130,17 @@ def choose(view: View) -> Choice:
     """
     active = view.properties.active
     incumbents = [b for b in view.bindings if active is not None and b.root_key == active.root_key]
-    staying = sorted((b for b in incumbents if not b.metadata.deleting and b.metadata.ours), key=_age)
+    staying = sorted((b for b in incumbents if not b.metadata.deleting and b.metadata.ours), key=age)
     if staying:
         return Choice(staying[0].root_key, staying[0], Reason.IN_FORCE, "")
 
-    wanted = sorted((b for b in view.bindings if not b.metadata.deleting), key=_age)
+    wanted = sorted((b for b in view.bindings if not b.metadata.deleting), key=age)
     usable = [b for b in wanted if b.metadata.ours and view.key(b).wraps]
     if usable:
         return Choice(usable[0].root_key, usable[0], Reason.IN_FORCE, "")
 
     held = active.root_key if active else None
-    holder = next(iter(sorted(incumbents, key=_age)), None)
+    holder = next(iter(sorted(incumbents, key=age)), None)
     if wanted:
         names = ", ".join(b.metadata.name for b in wanted[:3])
         message = f"waiting for the root key of RootKeyBinding {names}; see its conditions"
@@ -151,5 +154,6 @@ def choose(view: View) -> Choice:
     return Choice(GLOBAL, None, Reason.IN_FORCE, "")
 
 
-def _age(binding: RootKeyBinding) -> tuple[str, str]:
+def age(binding: RootKeyBinding) -> tuple[str, str]:
+    """Sorts the oldest first."""
     return binding.metadata.creation_timestamp, binding.metadata.name

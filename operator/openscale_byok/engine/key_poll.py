@@ -59,19 +59,24 @@ class KeyPoll:
         self._context = context
         self._wake = wake
         self._polls: dict[PollKey, _Poll] = {}
-        self._of: dict[Follower, PollKey] = {}
+        self._of: dict[Key, dict[str, PollKey]] = {}
+        """By scope and holder: what one instance follows is found without looking at the others."""
 
     def follow(self, scope: Scope) -> None:
         """Poll for each root key that a scope may use, and for none that it may not any more. The first look is at
         once."""
         wanted = {} if scope.empty else self._wanted(scope)
-        for follower in [at for at in self._of if at[0] == scope.key and at[1] not in wanted]:
-            self._leave(follower)
+        followed = self._of.get(scope.key, {})
+        for holder in [holder for holder in followed if holder not in wanted]:
+            self._leave((scope.key, holder))
+            if holder != GLOBAL_HOLDER and scope.keys.pop(holder, None) is not None:
+                # It is there, and nobody looks from here on: what was last said, and given, is not to be relied on.
+                self._context.data_keys.drop(holder)
         for holder, (key, root_key, kms) in wanted.items():
             follower = (scope.key, holder)
-            if self._of.get(follower) == key and self._polls[key].followers[follower] is scope:
+            if followed.get(holder) == key and self._polls[key].followers[follower] is scope:
                 continue
-            if follower in self._of and self._of[follower] != key:
+            if followed.get(holder, key) != key:
                 # What other credentials were told, and gave, says nothing of these.
                 scope.keys[holder] = UNCHECKED
                 self._context.data_keys.drop(holder)
@@ -84,20 +89,20 @@ class KeyPoll:
         One without an answer counts: that Key Protect cannot be reached was found then. What does not count is
         that nobody looked, as in a process that stood still for longer than the interval and has just gone on.
         """
-        key = self._of.get((scope.key, holder))
+        key = self._of.get(scope.key, {}).get(holder)
         poll = self._polls.get(key) if key is not None else None
         return poll is not None and self._context.clock.monotonic() <= poll.counts_until
 
     def stop(self) -> None:
         """End every poll."""
-        for follower in list(self._of):
+        for follower in [(scope, holder) for scope, followed in self._of.items() for holder in followed]:
             self._leave(follower)
 
     def _wanted(self, scope: Scope) -> dict[str, tuple[PollKey, str, Callable[[], Kms]]]:
         """What to poll, by holder."""
         root_keys = self._context.root_keys
         found: dict[str, tuple[PollKey, str, Callable[[], Kms]]] = {}
-        for binding in scope.bindings.values():
+        for binding in scope.shortlist.looked_at:
             credentials = scope.credentials_of(binding)
             kms = partial(root_keys.customer, binding, credentials)
             found[binding.metadata.uid] = (_key(binding, credentials), binding.root_key, kms)
@@ -114,10 +119,13 @@ class KeyPoll:
                 scope.keys[follower[1]] = other[1].keys[other[0][1]]
                 scope.reopen(root_key)  # the poll has nothing new to say, but to this scope it is
         poll.followers[follower] = scope
-        self._of[follower] = key
+        self._of.setdefault(follower[0], {})[follower[1]] = key
 
     def _leave(self, follower: Follower) -> None:
-        key = self._of.pop(follower, None)
+        followed = self._of.get(follower[0], {})
+        key = followed.pop(follower[1], None)
+        if not followed:
+            self._of.pop(follower[0], None)
         poll = self._polls.get(key) if key is not None else None
         if key is None or poll is None:
             return
@@ -242,7 +250,7 @@ class KeyPoll:
 
 
 def _named(uid: str, scope: Scope) -> RootKeyBinding | None:
-    return next((b for b in scope.bindings.values() if b.metadata.uid == uid), None)
+    return next((b for b in scope.shortlist.looked_at if b.metadata.uid == uid), None)
 
 
 def _same_outage(before: ByokError | None, after: Unavailable) -> bool:

@@ -7,11 +7,20 @@ from typing import Any
 
 from openscale_byok.core.instance_policy import InstancePolicy
 from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
+from openscale_byok.core.shortlist import MOST_BINDINGS, Shortlist, shortlist
 from openscale_byok.core.view import KeyStanding, View
 from openscale_byok.engine.claims import Claims
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import GLOBAL, Credentials, DataMart, Meta, OpenScaleInstance, RootKeyBinding
+from openscale_byok.resources import (
+    GLOBAL,
+    Credentials,
+    DataMart,
+    Meta,
+    OpenScaleInstance,
+    Properties,
+    RootKeyBinding,
+)
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -91,6 +100,7 @@ class Scope:
     last_report: float = float("-inf")
     said: dict[str, Said] = field(default_factory=dict)  # by uid
     relist_due: float = 0.0
+    _shortlist: Shortlist | None = None
     claims: Claims = field(default_factory=Claims, repr=False)
     """Kept by whoever has many scopes: told which service instance id this one claims."""
     policy: InstancePolicy = field(default_factory=InstancePolicy, repr=False)
@@ -134,12 +144,13 @@ class Scope:
         return True
 
     def _become(self, instance: OpenScaleInstance | None) -> None:
-        before, self.instance = self.instance, instance
+        before, self.instance, self._shortlist = self.instance, instance, None
         self.claims.move(self.key, *(i.spec.service_instance_id if i is not None else "" for i in (before, instance)))
 
     def see_binding(self, binding: RootKeyBinding, *, gone: bool = False) -> bool:
         """Take in a binding; whether that was news."""
         name, known = binding.metadata.name, self.bindings.get(binding.metadata.name)
+        self._shortlist = None
         if gone:
             self.departed[binding.metadata.uid] = binding.metadata.version
             self.keys.pop(binding.metadata.uid, None)
@@ -196,6 +207,7 @@ class Scope:
     def list_bindings(self, version: int, bindings: Iterable[RootKeyBinding]) -> None:
         """Replace the bindings by a consistent list, but for what events have told since it was made."""
         self.listed_bindings = forward(self.listed_bindings, version)
+        self._shortlist = None
         since = {name: known for name, known in self.bindings.items() if known.metadata.version > version}
         self.bindings = {b.metadata.name: b for b in bindings if b.metadata.uid not in self.departed} | since
         self._forget_departed()
@@ -256,6 +268,16 @@ class Scope:
 
     # Root keys ----------------------------------------------------------------------------------------
 
+    @property
+    def shortlist(self) -> Shortlist:
+        """The bindings whose root keys are asked about. Of many it is found anew only where one of them has changed."""
+        if len(self.bindings) <= MOST_BINDINGS:
+            return Shortlist(tuple(self.bindings.values()))
+        if self._shortlist is None:
+            properties = self.instance.properties if self.instance is not None else Properties()
+            self._shortlist = shortlist(self.bindings.values(), properties)
+        return self._shortlist
+
     def credentials_of(self, binding: RootKeyBinding) -> Credentials | None:
         """The binding's credentials, else its instance's."""
         if binding.spec.credentials is not None:
@@ -264,7 +286,7 @@ class Scope:
 
     def binding_for(self, root_key: str) -> RootKeyBinding | None:
         """A binding that may use this root key: one that is not refused first, then the older."""
-        found = [b for b in self.bindings.values() if b.root_key == root_key]
+        found = [b for b in self.shortlist.looked_at if b.root_key == root_key]
         found.sort(key=lambda b: (self._refused(b), b.metadata.creation_timestamp, b.metadata.name))
         return found[0] if found else None
 
@@ -278,7 +300,7 @@ class Scope:
         Were the look believed, every data key minted between a rotation and the next look would be rewrapped,
         and found behind again, without end.
         """
-        uids = [b.metadata.uid for b in self.bindings.values() if b.root_key == root_key]
+        uids = [b.metadata.uid for b in self.shortlist.looked_at if b.root_key == root_key]
         for uid in [GLOBAL] if root_key == GLOBAL else uids:
             known = self.keys.get(uid)
             if known is not None and known.look is not None:
@@ -353,7 +375,8 @@ class Scope:
             name=self.key[1],
             instance=self.instance,
             conflict=conflict,
-            bindings=tuple(self.bindings.values()),
+            bindings=self.shortlist.looked_at,
+            beyond=self.shortlist.beyond,
             keys=self.keys,
             sealables=tuple(self.sealables.values()),
             notes=self.notes,

@@ -6,6 +6,7 @@ from openscale_byok.core.conditions.base import Wanted, not_ready
 from openscale_byok.core.findings import Count, count, needed, spent, stuck_digest, waiting_for
 from openscale_byok.core.key_state import KeyState
 from openscale_byok.core.retention import shred_time
+from openscale_byok.core.shortlist import MOST_BINDINGS
 from openscale_byok.core.view import Choice, KeyStanding, View, choose
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
@@ -71,6 +72,17 @@ def of_binding(view: View, binding: RootKeyBinding) -> tuple[tuple[Wanted, ...],
         return (*not_ready(reason, text), usable), "Standby"
     text = "waits until the binding in force is deleted"
     return (Wanted("Ready", "True", Reason.STANDBY, text), usable), "Standby"
+
+
+def of_binding_beyond(view: View, binding: RootKeyBinding) -> tuple[tuple[Wanted, ...], str | None]:
+    """The conditions and the role of a binding that is not among those that are looked at."""
+    if binding.metadata.deleting and view.instance is not None:
+        return _leaving(view, binding, choose(view)), "Releasing"
+    text = (
+        f"OpenScaleInstance {view.name} has more than {MOST_BINDINGS} bindings: the one in force and the oldest are "
+        "looked at, and not this one; delete those that are not needed"
+    )
+    return not_ready(Reason.TOO_MANY_BINDINGS, text), None
 
 
 def unusable(usable: Wanted) -> tuple[Wanted, ...]:

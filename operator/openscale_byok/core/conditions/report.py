@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openscale_byok.core.conditions.base import Wanted, merged
-from openscale_byok.core.conditions.bindings import of_binding
+from openscale_byok.core.conditions.bindings import of_binding, of_binding_beyond
 from openscale_byok.core.conditions.instances import of_instance
 from openscale_byok.core.conditions.sealables import of_sealable
 from openscale_byok.core.findings import count, stuck_digest
@@ -38,6 +38,8 @@ def _patches(view: View, now: str) -> Iterator[StatusPatch]:
     for binding in view.bindings:
         if not _unlooked(view, binding, binding):
             yield from _binding_patch(view, binding, now)
+    for binding in view.beyond:
+        yield from _binding_patch(view, binding, now, beyond=True)
     for sealable, standing in view.standings:
         wanted = of_sealable(view, sealable, standing)
         if wanted is not None:
@@ -91,9 +93,9 @@ def _instance_patch(view: View, now: str) -> Iterator[StatusPatch]:
     yield from _patch(view.instance.KIND, meta, status.conditions, observed, before, fields, wanted, now)
 
 
-def _binding_patch(view: View, binding: RootKeyBinding, now: str) -> Iterator[StatusPatch]:
+def _binding_patch(view: View, binding: RootKeyBinding, now: str, *, beyond: bool = False) -> Iterator[StatusPatch]:
     status, look = binding.status, view.key(binding).look
-    wanted, role = of_binding(view, binding)
+    wanted, role = of_binding_beyond(view, binding) if beyond else of_binding(view, binding)
     fields = {
         "role": role,
         "keyState": look.state.value if look else status.key_state or "Unknown",
