@@ -6,6 +6,7 @@ a key into the text.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -229,6 +230,14 @@ class Reviews(Protocol):
 
     async def allowed(self, caller: Caller, access: Access) -> bool:
         """Whether the API server's authorizer lets them. `Unavailable` where it cannot be reached."""
+        ...
+
+
+class Turns(Protocol):
+    """So many turns at once, of something that all namespaces share; none of them waits for all that another wants."""
+
+    def turn(self, flow: str) -> AbstractAsyncContextManager[None]:
+        """A turn for as long as the block lasts."""
         ...
 
 

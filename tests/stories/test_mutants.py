@@ -129,7 +129,7 @@ MUTANTS = {
     "readers that were not listed yet": Mutant(
         "an_instance_that_was_not_read_yet_may_have_readers",
         "engine/readers.py",
-        "            if not scope.read and scope.key[1] != sealable.instance:\n",
+        "            if not scope.read and scope.key[1] != sealable.instance and scope.instance is not None:\n",
         "            if False:\n",
         "test_handover.py",
     ),

@@ -85,7 +85,7 @@ async def test_no_turn_is_lost(at_once):
     while desk.ends:
         await desk.end()
     await asyncio.gather(*desk.tasks, return_exceptions=True)
-    assert desk.queue._free == at_once
+    assert desk.queue.free == at_once
     assert not desk.queue._flows
     assert desk.queue._waiting == 0
 
@@ -98,4 +98,37 @@ async def test_many_who_go_away_at_once_lose_no_turn():
         task.cancel()
     await asyncio.gather(*desk.tasks, return_exceptions=True)
     assert all(task.cancelled() for task in desk.tasks)
-    assert (desk.queue._free, desk.queue._waiting, desk.queue._flows) == (2, 0, {})
+    assert (desk.queue.free, desk.queue._waiting, desk.queue._flows) == (2, 0, {})
+
+
+async def test_one_flow_leaves_turns_to_the_others():
+    """It has as many as it may; what is left is free for whoever comes, and its own go on as its turns come back."""
+    queue = FairQueue(4, most_of_one=3)
+    taken = [asyncio.ensure_future(queue.take("many")) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert [each.done() for each in taken] == [True] * 3 + [False] * 2
+    await queue.take("one")
+    assert queue.free == 0
+    queue.give_back("one")
+    await asyncio.sleep(0)
+    assert [each.done() for each in taken] == [True] * 3 + [False] * 2
+    queue.give_back("many")
+    queue.give_back("many")
+    await asyncio.gather(*taken)
+    for _ in range(3):
+        queue.give_back("many")
+    assert queue.free == 4
+
+
+async def test_who_goes_away_just_as_its_turn_comes_takes_none_along():
+    """Cancelled with its turn in hand: the next one has it."""
+    queue = FairQueue(1)
+    await queue.take("a")
+    gone, next_ = (asyncio.ensure_future(queue.take(flow)) for flow in ("b", "c"))
+    await asyncio.sleep(0)
+    queue.give_back("a")
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    await next_
+    queue.give_back("c")
+    assert queue.free == 1

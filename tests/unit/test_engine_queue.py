@@ -210,7 +210,7 @@ async def test_who_waits_aside_keeps_nobody_waiting(tasks):
     assert len(passes.working) == 2
     passes.end.set()
     await settle()
-    assert queue._slots._value == 2, "every slot came back, once"
+    assert queue._slots.free == 2, "every slot came back, once"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -224,7 +224,7 @@ async def test_a_pass_that_ends_while_it_waits_leaves_its_slot():
     await settle()
     queue.forget(ONE)
     await settle()
-    assert queue._slots._value == 1
+    assert queue._slots.free == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -260,7 +260,7 @@ async def test_a_pass_takes_one_slot_back_however_many_of_its_tasks_come_back():
     await settle()
     ended.set()
     await settle()
-    assert queue._slots._value == 1
+    assert queue._slots.free == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -283,3 +283,24 @@ async def test_ended_just_as_a_key_is_woken(ticks):
     queue.forget(ONE)
     await settle()
     assert ended
+
+
+async def test_a_namespace_full_of_work_leaves_others_their_turn():
+    """However many of its instances are woken, another namespace's pass begins while all of them wait."""
+    passes = Passes()
+    queue = KeyedQueue(passes, 8)
+    task = asyncio.ensure_future(queue.serve())
+    for number in range(200):
+        queue.wake(("noisy", str(number)))
+    await settle()
+    queue.wake(("quiet", "one"))
+    queue.wake(("quiet", "two"))
+    queue.wake(("other", "one"))
+    await settle()
+    assert [key[0] for key in passes.running] == ["noisy"] * 6 + ["quiet"] * 2
+    for number in range(2):
+        passes.end(("noisy", str(number)))
+    await settle()
+    assert sorted(key[0] for key in passes.running) == ["noisy"] * 5 + ["other"] + ["quiet"] * 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

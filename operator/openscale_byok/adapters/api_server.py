@@ -6,8 +6,9 @@ once, whatever its answer: before a further attempt whoever asked for it looks w
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Self
 
 import aiohttp
@@ -15,29 +16,35 @@ from kubernetes.aio import client, config
 
 from openscale_byok.adapters.api_refusals import refusal, seconds
 from openscale_byok.errors import Refused, Unavailable
+from openscale_byok.ports import Turns
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GROUP, VERSION
 
 FIELD_MANAGER = "openscale-byok"
 TIMEOUT_SECONDS = 30.0
-PAGES_AT_ONCE = 2
-"""Pages of lists under way, of this whole process: each is in memory as bytes, as text and as objects at once."""
+_NAMESPACE = re.compile(r"/namespaces/([^/?]+)/")
 _MERGE_PATCH = "application/merge-patch+json"
 
 
 class ApiServer:
     """A connection."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, calls: Turns | None = None, pages: Turns | None = None) -> None:
         self._api = api
         self._base = api.configuration.host
-        self.pages = asyncio.Semaphore(PAGES_AT_ONCE)
-        """For whoever lists."""
+        self._calls, self._pages = calls, pages
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, connections: int) -> AsyncIterator[Self]:
+    async def connect(
+        cls, connections: int, calls: Turns | None = None, pages: Turns | None = None
+    ) -> AsyncIterator[Self]:
         """Connect as kubectl would: in a pod by its ServiceAccount, elsewhere by KUBECONFIG.
+
+        Args:
+            connections: at once.
+            calls: the turns of namespaces at calls about something of theirs.
+            pages: their turns at pages of lists, each of which is in memory as bytes, as text and as objects at once.
 
         Raises:
             Refused: there is no usable configuration.
@@ -58,7 +65,11 @@ class ApiServer:
                 raise Refused(Reason.CLUSTER_UNAVAILABLE, text) from None
         settings.retries = False
         async with client.ApiClient(configuration=settings) as api:
-            yield cls(api)
+            yield cls(api, calls, pages)
+
+    def page(self, namespace: str) -> AbstractAsyncContextManager[None]:
+        """The turn of whoever lists something of a namespace."""
+        return self._pages.turn(namespace) if self._pages is not None else nullcontext()
 
     async def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a JSON merge patch; the object as stored."""
@@ -96,10 +107,11 @@ class ApiServer:
         }
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         try:
-            answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
-                method, self._base + path, headers=headers, body=body, _request_timeout=TIMEOUT_SECONDS
-            )
-            return answer.status, await answer.read(), seconds(answer.headers.get("Retry-After"))
+            async with _turn(self._calls, path):
+                answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
+                    method, self._base + path, headers=headers, body=body, _request_timeout=TIMEOUT_SECONDS
+                )
+                return answer.status, await answer.read(), seconds(answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = f"the API server cannot be reached ({type(error).__name__})"
             raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
@@ -114,6 +126,12 @@ async def _deletes_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientH
         if request.method != "DELETE":
             raise
         raise aiohttp.ClientConnectionError(type(error).__name__) from None
+
+
+def _turn(turns: Turns | None, path: str) -> AbstractAsyncContextManager[None]:
+    """What is asked about a namespace has its turn; the rest, as who somebody is, is bounded where it is asked."""
+    found = _NAMESPACE.search(path)
+    return turns.turn(found[1]) if turns is not None and found is not None else nullcontext()
 
 
 def _named(path: str) -> str:

@@ -254,7 +254,7 @@ class Cluster(ApiServer):
             query["fieldSelector"] = f"spec.instanceRef.name={instance}"
         items: list[Any] = []
         while True:
-            async with self.pages:
+            async with self.page(namespace):
                 page = await self.call("GET", f"{path}?{urlencode(query)}")
                 for raw in page["items"]:
                     try:

@@ -38,6 +38,8 @@ class Tuning:
     """Between two questions whether the cluster was restored; one small read each."""
     writes_in_flight: int = 32
     instances_at_once: int = 8
+    processor_share: float = 1.0
+    """That the passes of one namespace may take; 1: however much they want."""
 
 
 @dataclass(frozen=True, slots=True)

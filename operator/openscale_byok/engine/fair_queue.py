@@ -1,7 +1,7 @@
 """Turns, shared fairly: whoever has many waiting is served no more often than whoever has one."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
@@ -16,9 +16,13 @@ class FairQueue:
     flood fills its own queue, and sends away its own.
     """
 
-    def __init__(self, at_once: int, most_waiting: int) -> None:
-        self._free = at_once
+    def __init__(self, at_once: int, most_waiting: int | None = None, *, most_of_one: int | None = None) -> None:
+        """*most_of_one* flow have a turn at once: the others find one free."""
+        self.free = at_once
+        """Turns that nobody has."""
         self._most = most_waiting
+        self._most_of_one = at_once if most_of_one is None else most_of_one
+        self._having: Counter[Hashable] = Counter()
         self._waiting = 0
         self._flows: dict[Hashable, deque[asyncio.Future[None]]] = {}  # the first one is served next
 
@@ -29,20 +33,40 @@ class FairQueue:
         Raises:
             Unavailable: `TooManyRequests`: too many wait, and most of them in this flow.
         """
-        if self._free:
-            self._free -= 1
-        else:
-            await self._wait(flow)
+        await self.take(flow)
         try:
             yield
         finally:
-            self._pass_on()
+            self.give_back(flow)
+
+    async def take(self, flow: Hashable) -> None:
+        """Have a turn, until it is given back.
+
+        Raises:
+            Unavailable: as `turn`.
+        """
+        if self.free and self._having[flow] < self._most_of_one:
+            self._begin(flow)
+        else:
+            await self._wait(flow)
+
+    def give_back(self, flow: Hashable) -> None:
+        """A turn is over: the next one's, or nobody's."""
+        self.free += 1
+        self._having[flow] -= 1
+        if not self._having[flow]:
+            del self._having[flow]
+        self._pass_on()
+
+    def _begin(self, flow: Hashable) -> None:
+        self.free -= 1
+        self._having[flow] += 1
 
     async def _wait(self, flow: Hashable) -> None:
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flows.setdefault(flow, deque()).append(place)
         self._waiting += 1
-        if self._waiting > self._most:
+        if self._most is not None and self._waiting > self._most:
             self._send_away(flow)
         try:
             await place
@@ -50,22 +74,22 @@ class FairQueue:
             if place.cancelled():
                 self._leave(flow, place)
             elif place.exception() is None:
-                self._pass_on()  # the turn came in the moment in which nobody wanted it any more
+                self.give_back(flow)  # the turn came in the moment in which nobody wanted it any more
             raise
 
     def _pass_on(self) -> None:
-        """A turn is over: the next one's, or nobody's."""
-        while self._flows:
-            flow = next(iter(self._flows))
+        while self.free:
+            flow = next((flow for flow in self._flows if self._having[flow] < self._most_of_one), None)
+            if flow is None:
+                return
             queue = self._flows.pop(flow)
             place = queue.popleft()
             if queue:
                 self._flows[flow] = queue  # at the end: the others come first
             self._waiting -= 1
             if not place.done():  # else who waited has gone, and has not noticed yet
+                self._begin(flow)
                 place.set_result(None)
-                return
-        self._free += 1
 
     def _send_away(self, newcomer: Hashable) -> None:
         longest = newcomer  # where others are as long, the newest of all goes

@@ -20,7 +20,7 @@ class Following(ABC):
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once)
+        self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once, context.tuning.processor_share)
         self.world = World(self._queue.wake, context.policy)
         self._poll = KeyPoll(context, self._queue.wake)
         self._opening = Opening(context, self.world, self._poll)

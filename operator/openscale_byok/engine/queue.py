@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from types import TracebackType
 
+from openscale_byok.engine.fair_queue import FairQueue
+from openscale_byok.engine.processor_share import ProcessorShare
+
 Key = tuple[str, str]
 Pass = Callable[[Key], Awaitable[float | None]]
 
@@ -13,8 +16,8 @@ Pass = Callable[[Key], Awaitable[float | None]]
 class _Slot:
     """A pass's right to work. While the pass waits for somebody else's answer, another pass may have it."""
 
-    def __init__(self, slots: asyncio.Semaphore) -> None:
-        self._slots = slots
+    def __init__(self, slots: FairQueue, namespace: str) -> None:
+        self._slots, self._namespace = slots, namespace
         self._lock = asyncio.Lock()
         self._held = False
         self._waiting = 0
@@ -41,13 +44,13 @@ class _Slot:
     async def _take(self) -> None:
         async with self._lock:
             if not self._held:
-                await self._slots.acquire()
+                await self._slots.take(self._namespace)
                 self._held = True
 
     def _leave(self) -> None:
         if self._held:
             self._held = False
-            self._slots.release()
+            self._slots.give_back(self._namespace)
 
 
 _SLOT: ContextVar[_Slot | None] = ContextVar("slot", default=None)
@@ -73,12 +76,15 @@ class KeyedQueue:
     Args:
         run: one pass; returns the seconds after which the key wants another look, or None. It handles its
             own errors: one that escapes ends the queue, and with it the process.
-        concurrency: passes of different keys at once, but for those that wait `aside`.
+        concurrency: passes of different keys at once, but for those that wait `aside`. Namespaces take turns, and one
+            alone never has all places: however many instances are woken in it, another's pass begins at once.
+        share: of the processor that the passes of one namespace may take.
     """
 
-    def __init__(self, run: Pass, concurrency: int) -> None:
+    def __init__(self, run: Pass, concurrency: int, share: float = 1.0) -> None:
         self._run = run
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = FairQueue(concurrency, most_of_one=concurrency - concurrency // 4)
+        self._share = ProcessorShare(share) if share < 1 else None
         self._woken: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._error: BaseException | None = None
@@ -121,11 +127,14 @@ class KeyedQueue:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(after):
                     await event.wait()
+            if self._share is not None:
+                await self._share.wait(key[0])
             event.clear()
-            slot = _Slot(self._slots)
+            slot = _Slot(self._slots, key[0])
             _SLOT.set(slot)
             async with slot:
-                after = await self._run(key)
+                work = self._run(key)
+                after = await (work if self._share is None else self._share.measured(key[0], work))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

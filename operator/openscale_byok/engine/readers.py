@@ -23,23 +23,22 @@ class Readers:
         if ref is None:
             return ""
         for scope in self._world.of_namespace(sealable.meta.namespace):
+            if not scope.read and scope.key[1] != sealable.instance and scope.instance is not None:
+                return f"OpenScaleInstance {scope.key[1]} was read: its data marts may need it too"
+        for scope, other in self._world.reading(sealable.meta.namespace, ref.name):
             if scope.instance is None:
                 continue
-            if not scope.read and scope.key[1] != sealable.instance:
-                return f"OpenScaleInstance {scope.key[1]} was read: its data marts may need it too"
-            for other in scope.sealables.values():
-                named = other.source_ref is not None and other.source_ref.name == ref.name
-                if named and other.uid != sealable.uid and not _served(scope, other, sealable.sealed_source):
-                    return f"DataMart {other.meta.name} is sealed from it too"
+            named = other.source_ref is not None and other.source_ref.name == ref.name
+            if named and other.uid != sealable.uid and not _served(scope, other, sealable.sealed_source):
+                return f"DataMart {other.meta.name} is sealed from it too"
         return ""
 
     def handed_over_to(self, namespace: str, name: str) -> str:
         """The data mart that was sealed from a hand-over Secret of this name, and safely so; or nothing."""
-        for scope in self._world.of_namespace(namespace):
-            for other in scope.sealables.values():
-                source = other.sealed_source
-                if source is not None and hands_over(other) and source.name == name and _safe(scope, other):
-                    return other.meta.name
+        for scope, other in self._world.reading(namespace, name):
+            source = other.sealed_source
+            if source is not None and hands_over(other) and source.name == name and _safe(scope, other):
+                return other.meta.name
         return ""
 
 

@@ -10,6 +10,7 @@ from openscale_byok.core.sealable import NO_NOTE, Note, Sealable, from_datamart
 from openscale_byok.core.shortlist import MOST_BINDINGS, Shortlist, shortlist
 from openscale_byok.core.view import KeyStanding, View
 from openscale_byok.engine.claims import Claims
+from openscale_byok.engine.sealable_index import SealableIndex
 from openscale_byok.errors import ByokError, Changed, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import (
@@ -104,6 +105,8 @@ class Scope:
     claims: Claims = field(default_factory=Claims, repr=False)
     """Kept by whoever has many scopes: told which service instance id this one claims."""
     policy: InstancePolicy = field(default_factory=InstancePolicy, repr=False)
+    index: SealableIndex = field(default_factory=SealableIndex, repr=False)
+    """Likewise: told which sealables this one has."""
 
     @property
     def read(self) -> bool:
@@ -218,9 +221,12 @@ class Scope:
         """Replace the data marts by a consistent list, but for what events have told since it was made."""
         self.listed_marts = forward(self.listed_marts, version)
         since = [known for known in self.sealables.values() if known.meta.version > version]
+        before = self.sealables
         self.sealables = {mart.meta.name: self._known(mart) for mart in marts if mart.uid not in self.departed}
         own = [known for known in since if known.context.instance == self.service_instance_id]
         self.sealables |= {known.meta.name: known for known in own}
+        for name in before.keys() | self.sealables.keys():
+            self.index.move(self.key, before.get(name), self.sealables.get(name))
         if len(own) < len(since) or any(
             mart.context.instance != self.service_instance_id for mart in self.sealables.values()
         ):
@@ -237,11 +243,12 @@ class Scope:
 
     def put(self, sealable: Sealable) -> None:
         """Keep a sealable as it is now."""
+        self.index.move(self.key, self.sealables.get(sealable.meta.name), sealable)
         self.sealables[sealable.meta.name] = sealable
 
     def forget(self, sealable: Sealable) -> None:
         """It is gone."""
-        self.sealables.pop(sealable.meta.name, None)
+        self.index.move(self.key, self.sealables.pop(sealable.meta.name, None), None)
         self.notes.pop(sealable.uid, None)
         self.said.pop(sealable.uid, None)
 

@@ -8,6 +8,7 @@ from openscale_byok.core.sealable import Sealable
 from openscale_byok.engine.claims import Claims
 from openscale_byok.engine.context import log
 from openscale_byok.engine.scope import Key, Scope
+from openscale_byok.engine.sealable_index import SealableIndex
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataMart, OpenScaleInstance, RootKeyBinding
@@ -23,6 +24,7 @@ class World:
         self._wake = wake
         self._policy = policy
         self._claims = Claims()
+        self._index = SealableIndex()
         self._places: dict[str, dict[Key, Scope]] = {}
         self.scopes: dict[Key, Scope] = {}
 
@@ -30,13 +32,16 @@ class World:
         """The scope of an instance, made on demand: what refers to it may come before it."""
         found = self.scopes.get(key)
         if found is None:
-            found = self.scopes[key] = Scope(key, claims=self._claims, policy=self._policy)
+            found = self.scopes[key] = Scope(key, claims=self._claims, index=self._index, policy=self._policy)
             self._places.setdefault(key[0], {})[key] = found
         return found
 
     def drop(self, key: Key) -> None:
         """Forget a scope in which there is nothing any more."""
-        if self.scopes.pop(key, None) is not None:
+        dropped = self.scopes.pop(key, None)
+        if dropped is not None:
+            for sealable in list(dropped.sealables.values()):
+                dropped.forget(sealable)
             of_namespace = self._places[key[0]]
             del of_namespace[key]
             if not of_namespace:
@@ -103,14 +108,19 @@ class World:
         It may be in two where it was made anew for another instance and the end of the former one was not heard
         of yet: the newer one counts.
         """
-        scopes = self._places.get(namespace, {}).values()
-        found = [(scope, scope.sealables[name]) for scope in scopes if name in scope.sealables]
+        scopes = (self.scopes[key] for key in self._index.named(namespace, name))
+        found = [(scope, scope.sealables[name]) for scope in scopes]
         named = [(scope, sealable) for scope, sealable in found if sealable.kind == kind]
         return max(named, key=lambda each: each[1].meta.version, default=None)
 
     def of_namespace(self, namespace: str) -> Iterable[Scope]:
         """The scopes of a namespace."""
         return self._places.get(namespace, {}).values()
+
+    def reading(self, namespace: str, secret: str) -> list[tuple[Scope, Sealable]]:
+        """The sealables that read a Secret, or were sealed from it, and the scopes that they are in."""
+        scopes = ((self.scopes[key], name) for key, name in self._index.reading(namespace, secret))
+        return [(scope, scope.sealables[name]) for scope, name in scopes]
 
     def claimants(self, service_instance_id: str) -> list[Claimant]:
         """The instances that claim a service instance id and may."""

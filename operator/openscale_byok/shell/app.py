@@ -20,6 +20,7 @@ from openscale_byok.adapters.root_keys import RootKeyDirectory, owners_root_key
 from openscale_byok.core.global_names import UNREADABLE, of_datamart, of_instance
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.data_keys import DataKeys
+from openscale_byok.engine.fair_queue import FairQueue
 from openscale_byok.engine.reconciler import Engine
 from openscale_byok.engine.scope import WentBack
 from openscale_byok.errors import Refused
@@ -31,6 +32,7 @@ from openscale_byok.shell.handlers import serve
 from openscale_byok.shell.key_log import KeyLog
 from openscale_byok.shell.settings import Settings
 
+PAGES_AT_ONCE = 2
 LARGE_BYTES = 128 * 1024
 """From here on memory is asked of the system, and given back to it, each time."""
 
@@ -85,10 +87,10 @@ async def grounded(
     give_memory_back()
     # Thousands of objects live as long as the process: looking through them at every 700th allocation is waste.
     gc.set_threshold(100_000, 50, 100)
-    clock = SystemClock()
+    clock, calls = SystemClock(), settings.writes_in_flight + settings.instances_at_once
     async with (
         _audit(settings, name, clock) as audit,
-        Cluster.connect(settings.writes_in_flight + settings.instances_at_once + reviews) as cluster,
+        Cluster.connect(calls + reviews, FairQueue(calls), FairQueue(PAGES_AT_ONCE)) as cluster,
         http.open_session() as session,
     ):
         await expect_our_kinds(cluster)

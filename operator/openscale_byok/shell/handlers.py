@@ -6,6 +6,7 @@ their clean-up in a crash. The only module that imports kopf.
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,7 +16,8 @@ import kopf
 
 from openscale_byok.adapters.cluster import PAGE
 from openscale_byok.resources import FINALIZER, GROUP, KINDS, VERSION
-from openscale_byok.shell.watch_answers import WatchAnswer
+from openscale_byok.shell.event_window import EventWindow
+from openscale_byok.shell.watch_answers import answers_through
 
 END_WAITERS_SECONDS = 0.3
 END_SECONDS = 8.0
@@ -100,6 +102,8 @@ class Sessions:
 
     def __init__(self) -> None:
         self._opened: list[aiohttp.ClientSession] = []
+        self.window = EventWindow(time.monotonic)
+        self._answers = answers_through(self.window)
 
     def open(self, info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
         """Another one; kopf closes those that it uses."""
@@ -108,7 +112,7 @@ class Sessions:
             connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
             headers=info.as_http_headers(),
             proxy=info.proxy_url,
-            response_class=WatchAnswer,
+            response_class=self._answers,
             trust_env=False,
         )
         self._opened.append(session)
@@ -135,7 +139,10 @@ def registry_for(engine: Served, sessions: Sessions) -> kopf.OperatorRegistry:
         @kopf.on.event(GROUP, VERSION, plural, registry=registry, id=kind)
         async def on_event(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 -- kopf's own
             said = event["type"]  # None: of the list that a watch begins with
-            engine.see(kind, dict(event["object"]), gone=said == "DELETED", listed=said is None)
+            raw: dict[str, Any] = dict(event["object"])
+            if said is not None:
+                sessions.window.handled(raw["metadata"].get("namespace", ""))
+            engine.see(kind, raw, gone=said == "DELETED", listed=said is None)
 
     for kind in KINDS:
         listen(kind.KIND, kind.PLURAL)

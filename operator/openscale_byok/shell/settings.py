@@ -13,6 +13,8 @@ from openscale_byok.resources.base import DNS_SUBDOMAIN, GUID
 from openscale_byok.resources.crn import ROOT_KEY_PATTERN
 
 ROOT_KEY_OR_NONE = f"^$|{ROOT_KEY_PATTERN}"
+PROCESSOR_SHARE = 0.3
+"""What the passes of one namespace may take of the processor: two may be full of work, and a third still runs."""
 
 
 class Settings(BaseSettings):
@@ -111,6 +113,7 @@ class Settings(BaseSettings):
             key_poll_seconds=self.key_poll_seconds,
             writes_in_flight=self.writes_in_flight,
             instances_at_once=self.instances_at_once,
+            processor_share=PROCESSOR_SHARE,
         )
 
     @field_validator("allowed_instances")

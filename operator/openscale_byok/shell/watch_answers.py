@@ -4,26 +4,30 @@ An object is as large as whoever may create it wants, up to 1.5 MB: annotations,
 queue until it was handled, and by its worker for some time after that.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any, ClassVar, Protocol
 
 import aiohttp
 
 from openscale_byok.resources import drop_unused
+from openscale_byok.shell.event_window import LOST_SECONDS, EventWindow, HeldEvents
 
 LONG_LINE_BYTES = 8_192
 """A watch event of an ordinary object is shorter, and passes as it is: printing it anew takes time."""
 
 
 class WatchAnswer(aiohttp.ClientResponse):
-    """An answer to kopf, which lists by `json` and watches by `content`."""
+    """An answer to kopf, which lists by `json` and watches by `content`. See `answers_through`."""
+
+    window: ClassVar[EventWindow]
 
     async def start(self, connection: Any) -> "WatchAnswer":  # noqa: ANN401 -- aiohttp's own, and not exported
         """The headers are here."""
         await super().start(connection)
         if self.url.query.get("watch"):
-            self.content = ShortLines(self.content)  # type: ignore[assignment] # a StreamReader but for one method
+            self.content = ShortLines(self.content, self.window)  # type: ignore[assignment] # a StreamReader but for one method
         return self
 
     async def json(
@@ -41,6 +45,11 @@ class WatchAnswer(aiohttp.ClientResponse):
         return found
 
 
+def answers_through(window: EventWindow) -> type[WatchAnswer]:
+    """The class of the answers whose events pass through this window."""
+    return type("WatchAnswer", (WatchAnswer,), {"window": window})
+
+
 class Chunks(Protocol):
     """What a `StreamReader` is here."""
 
@@ -50,36 +59,78 @@ class Chunks(Protocol):
 
 
 class ShortLines:
-    """A reader of a watch: line by line, each of them short."""
+    """A reader of a watch: line by line, each of them short, and of each namespace a few at a time."""
 
-    def __init__(self, content: Chunks) -> None:
-        self._content = content
+    def __init__(self, content: Chunks, window: EventWindow) -> None:
+        self._content, self._window = content, window
+        self._held = HeldEvents(window)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever a StreamReader has
         return getattr(self._content, name)
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
         """Whole lines, as they come."""
+        parts = self._parts(size)
+        reading: asyncio.Task[list[bytes]] | None = None
+        try:
+            while True:
+                reading = reading or asyncio.ensure_future(anext(parts))
+                await self._until_more(reading)
+                for line in self._held.ready():
+                    yield line + b"\n"
+                if reading.done():
+                    lines, reading = reading.result(), None
+                    while lines:
+                        for line in self._passing(lines.pop(0)):
+                            yield line + b"\n"
+        except (StopAsyncIteration, aiohttp.ClientError, TimeoutError) as end:
+            for line in self._held.flush():
+                yield line + b"\n"
+            if not isinstance(end, StopAsyncIteration):
+                raise
+        finally:
+            if reading is not None:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+            await parts.aclose()
+
+    async def _until_more(self, reading: asyncio.Task[list[bytes]]) -> None:
+        """Until something came, or something that is held may pass."""
+        if not self._held:
+            await asyncio.wait({reading})
+            return
+        room = asyncio.Event()
+        self._window.once_handled(room.set)
+        waiting = asyncio.ensure_future(room.wait())
+        try:
+            await asyncio.wait({reading, waiting}, timeout=LOST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+
+    async def _parts(self, size: int) -> AsyncGenerator[list[bytes], None]:
+        """The lines that each part of the body ends."""
         begun: list[bytes] = []  # of a line that has not ended yet
         async for part in self._content.iter_chunked(size):
             lines = part.split(b"\n")
-            begun.append(lines.pop(0))
             del part  # nothing long is held where it waits
-            while lines:
-                line, begun = b"".join(begun), [lines.pop(0)]
-                line = shortened(line)
-                yield line + b"\n"
-        yield b"".join(begun)
+            begun.append(lines.pop(0))
+            if lines:
+                lines.insert(0, b"".join(begun))
+                begun = [lines.pop()]
+                yield lines
+        yield [b"".join(begun)]
+
+    def _passing(self, line: bytes) -> list[bytes]:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return [line]  # for kopf to say what it makes of it
+        return self._held.take(shortened(line, event), event) if isinstance(event, dict) else [line]
 
 
-def shortened(line: bytes) -> bytes:
+def shortened(line: bytes, event: dict[str, Any]) -> bytes:
     """One event of a watch, without what nobody uses of its object."""
-    if len(line) <= LONG_LINE_BYTES:
+    if len(line) <= LONG_LINE_BYTES or not isinstance(event.get("object"), dict):
         return line
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return line  # for kopf to say what it makes of it
-    if isinstance(event, dict) and isinstance(event.get("object"), dict):
-        drop_unused(event["object"])
+    drop_unused(event["object"])
     return json.dumps(event, separators=(",", ":")).encode()
