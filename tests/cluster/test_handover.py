@@ -19,6 +19,7 @@ from openscale_byok.resources import FINALIZER
 from stage import manifests
 from stage.team import Team
 
+SOME = 10
 SECONDS = 20
 """Longer than a test holds a request; shorter than the API server and the operator wait for an answer."""
 
@@ -116,6 +117,21 @@ def until_on_its_way(team: Team, gate: Gate) -> None:
     team.marts("one", handover=True)
     assert gate.came.wait(SECONDS), "the operator deletes what was handed over"
     assert team.get("Secret", "one-db")
+
+
+def test_what_hand_overs_cost(team: Team) -> None:
+    """N of them: 2N statuses, as any first seal, and besides 2N changes of finalizers and N deletes."""
+    team.instance()
+    team.until_ready("prod", kind="OpenScaleInstance")
+    names = [f"m{number}" for number in range(SOME)]
+    with team.counted() as tally:
+        team.marts(*names, handover=True)
+        team.until_ready(*names)
+        team.until_settled()
+    assert tally.writes["datamarts/status"] <= 2 * SOME
+    assert tally.writes["datamarts"] == 2 * SOME
+    assert tally.writes["secrets"] == SOME
+    team.nothing_written()
 
 
 def test_made_anew_while_its_source_is_deleted(team: Team, gate: Gate) -> None:

@@ -174,7 +174,8 @@ def test_the_gateway_may_do_this_and_nothing_else(place):
     ("arguments", "answer"),
     [
         (("patch", "datamarts.openscale.byok.dev", "--subresource=status"), "yes"),
-        (("patch", "datamarts.openscale.byok.dev"), "no"),
+        (("patch", "datamarts.openscale.byok.dev"), "yes"),
+        (("update", "datamarts.openscale.byok.dev"), "no"),
         (("list", "secrets", "--all-namespaces"), "no"),
         (("get", "secrets/openscale-byok-global-key"), "yes"),
         (("get", "secrets/another"), "no"),

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
+import handover_protocol as handover
 import pytest
 import release_protocol as release
 import seal_protocol as seal
 from explorer import Exploration, Kind, System, TooLargeError, Trace, explore
+from handover_protocol import HandOverProtocol
 from release_protocol import Policy, ReleaseProtocol
 from seal_protocol import SealProtocol, Source
 
@@ -25,6 +27,9 @@ Report = Callable[[str], None]
 
 UNREFUSED = (Kind.WORK, Kind.GRANTED)
 WHILE_REFUSED = (Kind.WORK, Kind.REFUSED)
+
+ANEW, BACK = {"passwords": 2, "restore": False}, {"lives": 1}
+"""The least bounds in which a rule of the hand-over is missed: an object is made anew, or etcd is put back."""
 
 full = pytest.mark.skipif(os.environ.get("OPENSCALE_MODEL") != "full", reason="takes minutes: set OPENSCALE_MODEL=full")
 
@@ -143,6 +148,47 @@ class TestSealProtocol:
         found = explored(system, report)
         assert found.dead_ends(*UNREFUSED) == []
         assert found.dead_ends(*WHILE_REFUSED, settled=system.settled_while_refused) == []
+
+
+class TestHandOverProtocol:
+    """Hold, delete the source, free."""
+
+    @pytest.mark.parametrize(
+        "system",
+        [
+            pytest.param(HandOverProtocol(), id="made anew, stripped, etcd put back"),
+            pytest.param(HandOverProtocol(restore=False, passwords=2, lives=3), id="two passwords, made anew twice"),
+        ],
+    )
+    def test_holds_and_gets_somewhere(self, system: HandOverProtocol, report: Report) -> None:
+        """A source goes only while an object holds what is in it, and nothing is held for ever."""
+        assert explored(system, report).dead_ends(Kind.WORK) == []
+
+    @pytest.mark.parametrize(
+        ("rule", "bounds", "steps"),
+        [
+            pytest.param("held", ANEW, 6, id="held while its source is deleted"),
+            pytest.param("compare_and_swap", ANEW, 7, id="the finalizer comes by the state that was checked"),
+            pytest.param("answer_compared", BACK, 8, id="a version alone proves nothing"),
+            pytest.param("further_proof", ANEW, 10, id="a further attempt begins with a proof"),
+            pytest.param("proof_sees_finalizer", ANEW, 10, id="which asks for the finalizer too"),
+            pytest.param("begins_soon", BACK, 7, id="a delete begins soon after its proof"),
+            pytest.param("ends_soon", BACK, 13, id="the finalizer comes off soon after its answer"),
+            pytest.param("precondition", ANEW, 6, id="the precondition of the delete"),
+            pytest.param("freed_when_over", ANEW, 7, id="free once no delete is on its way"),
+            pytest.param("not_of_deleted", BACK, 12, id="what is being deleted is given up"),
+        ],
+    )
+    def test_needs_each_rule(self, rule: str, bounds: dict[str, int], steps: int, report: Report) -> None:
+        """Without this rule a source is deleted that somebody needs, within so many single steps."""
+        system = HandOverProtocol(handover.Rules().without(rule), **bounds)
+        assert len(loss(system, report)) <= steps
+
+    @full
+    @pytest.mark.timeout(3600)
+    def test_full(self, report: Report) -> None:
+        """Larger bounds bring nothing new."""
+        assert explored(HandOverProtocol(passwords=2, strips=2), report).dead_ends(Kind.WORK) == []
 
 
 class TestReleaseProtocol:
