@@ -16,6 +16,7 @@ from sim.views import (
     DISABLED,
     EXPIRED,
     GONE,
+    LATER,
     LOST,
     NEW,
     NO,
@@ -200,6 +201,48 @@ def told(step: steps.Step | None) -> str:
 @pytest.mark.parametrize(("seen", "wanted"), ROWS.values(), ids=ROWS)
 def test_what_is_observed_names_the_step(seen, wanted):
     """One row for each check, each with what stands behind it in the chain waiting too."""
+    assert told(plan(seen)) == wanted
+
+
+GIVEN_UP = mart(under=NEW, handover=True, held=True, deleting=True)
+HANDED_OVER = mart(under=NEW, ready=True, kept=True, handover=True, held=True)
+HELD = {
+    "being deleted": (one(entry(NEW), marts=[GIVEN_UP]), "unhold"),
+    "being deleted, its source gone": (
+        one(entry(NEW), marts=[mart(under=NEW, handover=True, held=True, deleting=True, source_trouble=GONE)]),
+        "confirm",
+    ),
+    "being deleted, not asked again yet": (
+        one(entry(NEW), marts=[mart(under=NEW, handover=True, held=True, deleting=True, hold_due=LATER)]),
+        "report",
+    ),
+    "being deleted, suspended": (view(instance([entry(NEW)], suspend=True), marts=[GIVEN_UP]), "unhold"),
+    "being deleted, of an instance that conflicts": (
+        one(entry(NEW), marts=[GIVEN_UP], conflict=Refused(Reason.CONFLICT, "another")),
+        "unhold",
+    ),
+    "being deleted, of a newer format": (view(instance([entry(NEW)], format_=2), marts=[GIVEN_UP]), "report"),
+    "of no instance": (view(marts=[HANDED_OVER]), "unhold"),
+    "its instance deleted": (view(instance([entry(NEW)], deleting=True), marts=[HANDED_OVER]), "unhold"),
+    "handed over": (one(entry(NEW), marts=[HANDED_OVER]), "unhold"),
+    "handed over, suspended": (view(instance([entry(NEW)], suspend=True), marts=[HANDED_OVER]), "report"),
+    "from a kept source": (one(entry(NEW), marts=[mart(under=NEW, ready=True, held=True)]), "unhold"),
+    "in the middle": (one(entry(NEW), marts=[mart(under=NEW, handover=True, held=True)]), "confirm"),
+    "in the middle, not due": (
+        one(entry(NEW), marts=[mart(under=NEW, handover=True, held=True, source_trouble=AWAY)]),
+        "report",
+    ),
+    "in the middle, under a former key": (one(*BOTH, marts=[mart(under=OLD, handover=True, held=True)]), "reencrypt"),
+    "for an endpoint that it does not name any more": (
+        one(entry(NEW), marts=[mart(under=NEW, handover=True, held=True, moved=True, source_trouble=GONE)]),
+        "unhold",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "wanted"), HELD.values(), ids=HELD)
+def test_what_is_held_is_free_once_no_delete_is_to_come(seen, wanted):
+    """A data mart is held for its hand-over and for nothing else; what is being deleted waits for no hand-over."""
     assert told(plan(seen)) == wanted
 
 
