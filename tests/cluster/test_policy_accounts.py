@@ -214,6 +214,14 @@ def test_nothing_else_that_the_chart_grants_leads_to_the_other_account(team: Tea
         }  # fmt: skip
         for where, body in tried.items():
             assert "cannot create resource" in ask(team, user, "POST", where, body | name), where
+        event = {
+            "apiVersion": "events.k8s.io/v1", "kind": "Event", "eventTime": "2026-01-01T00:00:00.000000Z",
+            "action": "a", "type": "Normal", "reason": "R", "note": "n",
+            "reportingController": "c", "reportingInstance": "i",
+            "regarding": {"apiVersion": "v1", "kind": "Secret", "namespace": NAMESPACE, "name": GLOBAL_KEY_SECRET},
+        }  # fmt: skip
+        said = ask(team, user, "POST", path("Event", NAMESPACE), event | name)
+        assert said == PASSES if user == OPERATOR else "cannot create resource" in said
         template = path("ServiceAccount", NAMESPACE, other)
         assert "cannot patch resource" in ask(team, user, "PATCH", template, {"secrets": [{"name": GATEWAY_AUTHORITY}]})
         asked = {"verb": "impersonate", "resource": "serviceaccounts", "namespace": NAMESPACE, "name": other}
