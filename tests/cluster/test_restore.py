@@ -97,6 +97,7 @@ def backup(scene: Scene, vault: Vault, beacon: str) -> Iterator[Backup]:
         team.marts(*(f"{case}-{name}" for name in MARTS), instance=case, handover=True)
     for case in CASES:
         team.until_protected(keys[0] if case in moved else "global", case)
+        team.until_ready(*(f"{case}-{name}" for name in MARTS))  # an instance is Ready before its last one is sealed
     moments = [export(team)]
     scene.operator.kill()
     scene.emulator.fault("unwrap", key=keys[0], status=503)
