@@ -21,19 +21,19 @@ HELD = {"OpenScaleInstance": "prod", "RootKeyBinding": "a", "DataMart": "held"}
 
 @pytest.fixture
 def held(team: Team) -> Iterator[Team]:
-    """One of each kind with our finalizer and others: put there by the operator, of the data mart (whose instance it
-    never sees) by whoever made it.
-    """
+    """One of each kind with our finalizer and others, and no operator, which would take it off what it need not hold."""
     (key,) = team.root_keys()
     team.instance()
     team.bind("a", key)
     team.until_protected(key)
+    team.scene.operator.stop()
     mart = manifests.datamart(team.namespace, "held", "nowhere", "none")
     mart["metadata"]["finalizers"] = [FINALIZER]
     team.create(mart)
     for kind, name in HELD.items():
         team.patch(kind, name, {"metadata": {"finalizers": [FOREIGN[0], FINALIZER, FOREIGN[1]]}})
     yield team
+    team.scene.operator.start()
     team.delete("DataMart", HELD["DataMart"])
     for kind, name in HELD.items():
         team.until(lambda kind=kind, name=name: freed(team, kind, name), f"the {kind} is kept by nobody else")
@@ -100,18 +100,14 @@ def test_others_come_go_and_change_their_order(held: Team, kind: str) -> None:
 @pytest.mark.parametrize("kind", list(HELD))
 def test_of_what_is_being_deleted_it_goes_by_who_decides_about_root_keys(held: Team, kind: str) -> None:
     """The way out where no operator runs any more: with `bind`; an editor waits for the operator."""
-    held.scene.operator.stop()
-    try:
-        held.delete(kind, HELD[kind])
-        bind = {"OpenScaleInstance": "prod", "RootKeyBinding": "prod", "DataMart": "nowhere"}[kind]
-        grant(held, "editor", *EDITOR)
-        grant(held, "binder", *EDITOR, ("openscaleinstances", ("bind",), (bind,)))
-        grant(held, "binder-of-another", *EDITOR, ("openscaleinstances", ("bind",), ("another",)))
-        expected = {"editor": REFUSED, "binder": PASSES, "binder-of-another": REFUSED}
-        assert {user: changed(held, kind, FOREIGN, user) for user in expected} == expected
-        assert changed(held, kind, [FINALIZER], "editor") == PASSES
-    finally:
-        held.scene.operator.start()
+    held.delete(kind, HELD[kind])
+    bind = {"OpenScaleInstance": "prod", "RootKeyBinding": "prod", "DataMart": "nowhere"}[kind]
+    grant(held, "editor", *EDITOR)
+    grant(held, "binder", *EDITOR, ("openscaleinstances", ("bind",), (bind,)))
+    grant(held, "binder-of-another", *EDITOR, ("openscaleinstances", ("bind",), ("another",)))
+    expected = {"editor": REFUSED, "binder": PASSES, "binder-of-another": REFUSED}
+    assert {user: changed(held, kind, FOREIGN, user) for user in expected} == expected
+    assert changed(held, kind, [FINALIZER], "editor") == PASSES
 
 
 def test_kubectl_says_what_to_do(held: Team) -> None:
