@@ -21,7 +21,7 @@ HELD = {"OpenScaleInstance": "prod", "RootKeyBinding": "a", "DataMart": "held"}
 
 @pytest.fixture
 def held(team: Team) -> Iterator[Team]:
-    """One of each kind with our finalizer and others, and no operator, which would take it off what it need not hold."""
+    """One of each kind with our finalizer and others, and no operator: it takes off what it need not hold."""
     (key,) = team.root_keys()
     team.instance()
     team.bind("a", key)
