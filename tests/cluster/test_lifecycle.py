@@ -2,6 +2,7 @@
 
 import base64
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,3 +141,15 @@ def test_a_missing_kind_refuses_to_start(stopped: Team) -> None:
         stopped.until(answers, "the kind is served again")
     assert "RootKeyBinding" in said
     assert "kubectl apply -k crds" in said
+
+
+def test_a_signal_right_after_the_start_ends_it_at_once(stopped: Team) -> None:
+    """While kopf still asks for kinds and watches: nothing of it is tried a second time, and none of it is an error."""
+    operator = stopped.scene.operator
+    begun = len(operator.lines())
+    for _ in range(12):
+        operator.start()
+        assert operator.stop() in (0, -signal.SIGTERM)
+    lines = operator.lines()[begun:]
+    assert not [line for line in lines if "attempt #2" in line["event"]]
+    assert not [line for line in lines if line["level"] == "error"]

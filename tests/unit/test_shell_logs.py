@@ -67,3 +67,20 @@ def test_libraries_speak_from_warning_on(configured):
     for name in ("kopf", "kopf.objects", "aiohttp.client", "kubernetes"):
         assert not logging.getLogger(name).isEnabledFor(logging.INFO)
         assert logging.getLogger(name).isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("logger", "text", "level"),
+    [
+        ("kopf._core.observation", "Request attempt #1/9 failed; will retry: GET https://h -> E()", "warning"),
+        ("kopf.objects", "Request attempt #2/9 failed; TCP closed; will re-authenticate: GET https://h", "warning"),
+        ("kopf.objects", "Request attempt #9/9 failed; escalating: GET https://h/apis -> E()", "error"),
+        ("kopf.objects", "it failed; who will retry?", "error"),
+        ("another", "Request attempt #1/9 failed; will retry: GET https://h/apis -> E()", "error"),
+    ],
+)  # fmt: skip
+def test_what_is_tried_again_is_no_error_yet(configured, logger, text, level):
+    """kopf says `error` of each try; an alarm on errors would ring at every blink of the API server."""
+    found = record()
+    found.name, found.msg = logger, text
+    assert json.loads(configured.formatter.format(found))["level"] == level

@@ -135,4 +135,5 @@ def _turn(turns: Turns | None, path: str) -> AbstractAsyncContextManager[None]:
 
 
 def _named(path: str) -> str:
-    return path.split("?", maxsplit=1)[0].removeprefix(f"/apis/{GROUP}/{VERSION}")
+    bare = path.split("?", maxsplit=1)[0]
+    return bare.removeprefix(f"/apis/{GROUP}/{VERSION}") or bare

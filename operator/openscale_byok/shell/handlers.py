@@ -178,28 +178,19 @@ async def serve(
     if signalled is not None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, signalled)
-    tasks = [*tasks, asyncio.create_task(_work(engine), name="engine")]
+    tasks = [*tasks, asyncio.create_task(engine.serve(), name="engine")]
     running = asyncio.create_task(kopf.run_tasks(tasks, ignored=before), name="kopf")
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    while not (await asyncio.wait({running}, timeout=END_SECONDS))[0]:
-        # kopf cancels once and waits for ever; a task that lost that (see `KeyedQueue`) would keep a dead process.
-        for task in asyncio.all_tasks() - before - {running}:
-            task.cancel()
+    waited = 0.0
+    while not (await asyncio.wait({running}, timeout=END_WAITERS_SECONDS))[0]:
+        waited += END_WAITERS_SECONDS
+        left = asyncio.all_tasks() - before - {running}
+        if waited >= END_SECONDS or all(task.done() for task in tasks):
+            # kopf cancels once and waits for ever; a task that lost that (see `KeyedQueue`) would keep a dead process.
+            # And what its own tasks leave behind, such as a watch that was just about to begin, it waits 5 s for.
+            for task in left:
+                task.cancel()
     try:
         await running
     finally:
         await sessions.close()
-
-
-async def _work(engine: Served) -> None:
-    """The engine's work. At its end kopf's own waiters end too: it forgets to cancel them, and waits 5 s for them."""
-    try:
-        await engine.serve()
-    finally:
-        asyncio.get_running_loop().call_later(END_WAITERS_SECONDS, _end_waiters)
-
-
-def _end_waiters() -> None:
-    for task in asyncio.all_tasks():
-        if task.get_name().startswith("pause-waiter"):
-            task.cancel()

@@ -4,10 +4,12 @@ kopf would log whole objects at DEBUG, and a traceback may quote what a local va
 """
 
 import logging
+import re
 import sys
 
 import structlog
 
+_AGAIN = re.compile(r"Request attempt #[0-9/]+ failed;.* will (retry|re-authenticate)")
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -20,15 +22,22 @@ class _Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
+        message = record.getMessage()[:500]
         fields = {
-            "event": record.getMessage()[:500],
-            "level": record.levelname.lower(),
+            "event": message,
+            "level": _level(record, message),
             "logger": record.name,
             "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
         }
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = record.exc_info[0].__name__
         return str(self._render(None, "", fields))
+
+
+def _level(record: logging.LogRecord, message: str) -> str:
+    """kopf calls each try of a request that it makes again an error: nothing has failed yet."""
+    again = record.name.startswith("kopf") and record.levelno == logging.ERROR and _AGAIN.search(message)
+    return "warning" if again else record.levelname.lower()
 
 
 def configure(level: str) -> None:

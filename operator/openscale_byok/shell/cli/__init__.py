@@ -2,7 +2,9 @@
 
 import asyncio
 import sys
+import traceback
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -53,21 +55,27 @@ def gateway() -> None:
 
 def _serve(kind: "type[S]", work: "Callable[[S], Coroutine[Any, Any, None]]") -> None:
     """Read the settings, and work until the end."""
+    from openscale_byok.engine.context import log
     from openscale_byok.engine.scope import WentBack
     from openscale_byok.shell import logs
 
     try:
         settings = kind()
     except ValidationError as error:
+        logs.configure("info")  # what it is to be is one of the settings
         for found in error.errors(include_input=False, include_url=False, include_context=False):
             name = "OPENSCALE_BYOK_" + "_".join(str(part) for part in found["loc"]).upper()
-            click.echo(f"{name}: {found['msg']}", err=True)
+            log.error("wrong setting", setting=name, message=found["msg"])
         sys.exit(2)
     logs.configure(settings.log_level)
     try:
         asyncio.run(work(settings))
     except ByokError as error:
-        click.echo(f"refusing to run: {error.reason.value}: {error.message}", err=True)
+        log.error("refusing to run", reason=error.reason.value, message=error.message)
         sys.exit(1)
     except WentBack:
         sys.exit(1)  # it is logged already; Kubernetes starts the container again
+    except Exception as error:  # noqa: BLE001 -- its text and traceback may quote anything: where it was raised is told
+        raised = traceback.extract_tb(error.__traceback__)[-1]
+        log.error("unexpected", error=type(error).__name__, where=f"{Path(raised.filename).name}:{raised.lineno}")
+        sys.exit(1)
