@@ -45,7 +45,9 @@ def alone(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
     settings = {"KEY_POLL_SECONDS": "0.25", "SOURCE_REFRESH_SECONDS": "1"}
     with raise_scene(folder=tmp_path_factory.mktemp("e"), postgres=False, settings=settings) as raised:
         yield raised
-        vault.look("the log of an operator whose cluster was restored", raised.operator.log.read_text())
+        log = raised.operator.log.read_text()
+        vault.look("the log of an operator whose cluster was restored", log)
+        assert "Unclosed" not in log, "every session is closed, however the process ends"
 
 
 @pytest.fixture(scope="module")
