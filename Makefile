@@ -26,12 +26,13 @@ up: $(STAMP) ## Start cluster, Key Protect, PostgreSQL, operator and gateway, le
 down: $(STAMP) ## End what `make up` started, and remove it.
 	@$(PY) -m stage.down
 
-bench: $(STAMP) ## Measure re-encryption, credential reads, revocation, memory and fairness. N=10000 for more data marts; ONLY=reencrypt, reads, revocation, memory or fairness.
+bench: $(STAMP) ## Measure re-encryption, credential reads, revocation, memory, fairness and abuse. N=10000 for more data marts; ONLY=reencrypt, reads, revocation, memory, fairness or abuse.
 	@$(if $(filter-out reencrypt,$(ONLY)),,$(PY) benchmarks/reencrypt.py --datamarts $(or $(N),2000))
 	@$(if $(filter-out reads,$(ONLY)),,$(PY) benchmarks/reads.py $(if $(ONLY),$(ARGS)))
 	@$(if $(filter-out revocation,$(ONLY)),,$(PY) benchmarks/revocation.py $(ARGS))
 	@$(if $(filter-out memory,$(ONLY)),,$(PY) benchmarks/memory.py $(if $(ONLY),$(ARGS)))
 	@$(if $(filter-out fairness,$(ONLY)),,$(PY) benchmarks/fairness.py $(if $(ONLY),$(ARGS)))
+	@$(if $(filter-out abuse,$(ONLY)),,$(PY) benchmarks/abuse.py $(if $(ONLY),$(ARGS)))
 
 lint: $(STAMP) ## Check format, style, types, layers and generated files.
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache

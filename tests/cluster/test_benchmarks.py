@@ -33,6 +33,13 @@ def test_memory(crds: Cluster) -> None:
     assert all(f"\n{what} " in told for what in ("20 ordinary", "3 fat"))
 
 
+def test_abuse(crds: Cluster) -> None:
+    """Each flood is played beside honest callers; few of it, and short."""
+    told = run(str(BENCHMARKS / "abuse.py"), "--dry", "--datamarts=20", "--seconds=0.5", "--crowd=50")
+    floods = ("bodies", "bodies_from_here", "health", "health_from_here", "waits", "tokens", "lists")
+    assert all(f"\n{flood}: " in told and f"\n{flood} " in told for flood in floods)
+
+
 def run(*argv: str) -> str:
     """Run a benchmark to its end; what it printed."""
     done = subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=180)
