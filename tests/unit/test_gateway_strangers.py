@@ -16,7 +16,7 @@ from openscale_byok.engine.pace import Waits
 from openscale_byok.shell.gateway.application import CONNECTIONS
 from openscale_byok.shell.gateway.connections import Phase
 
-FEW = replace(QUICK, connections=16, waiting=64, grace=0.05, body=60.0)
+FEW = replace(QUICK, connections=16, waiting=64, grace=0.5, body=60.0)
 """So few that a crowd is cheap."""
 NOT_EVEN_IN_TIME = replace(FEW, grace=60.0)
 CROWD, ELSEWHERE = "127.0.0.2", "127.0.0.1"
