@@ -1,9 +1,11 @@
 """The gateway's user preferences: a root key is bound, changed and taken back by HTTP, for those who may."""
 
 import json
+import socket
 import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 
 import pytest
 
@@ -258,3 +260,34 @@ def test_who_waits_leaves_room_for_others(ask: Ask, team: Team) -> None:
         assert not any(each.done() for each in waiting)
         team.patch("OpenScaleInstance", "prod", {"spec": {"suspend": False}})
         assert [each.result().status for each in waiting] == [200] * 3
+
+
+def test_nobody_waits_who_is_gone(ask: Ask, team: Team) -> None:
+    """A client that went away leaves its place to another; one that waits does not keep the gateway from ending."""
+    ask("PUT", {KEY: team.keys[0]}, **WAIT)
+    team.patch("OpenScaleInstance", "prod", {"spec": {"suspend": True}})
+    token, body = team.caller("leaver", *BINDER), json.dumps({KEY: team.keys[1]})
+    with team.scene.gateway("leavers", GATEWAY_WAITS_OF_ONE_CALLER="1") as gateway, ExitStack() as stack:
+        team.until(lambda: gateway.health("/readyz").status == 200, "the gateway is ready")
+
+        def begin() -> socket.socket:
+            """A client that waits: it is not answered soon, as who has no place would be."""
+            plain = socket.create_connection(("127.0.0.1", gateway.port), 30)
+            sock = gateway.trust().wrap_socket(plain, server_hostname="127.0.0.1")
+            head = f"PUT {path(team)} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+            sock.sendall(f"{head}Prefer: wait=300\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            sock.settimeout(3)
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+            return sock
+
+        def has_place() -> bool:
+            answer = gateway.call("PUT", path(team), token, body.encode(), {"Prefer": "wait=1"})
+            return "preference-applied" in answer.headers
+
+        gone = stack.enter_context(begin())
+        assert not has_place()
+        gone.close()
+        team.until(has_place, "its place is free")
+        stack.enter_context(begin())
+        assert gateway.stop() == 0

@@ -126,7 +126,8 @@ async def until(found: Callable[[], bool]) -> None:
 async def gateway(folder: Path, limits: Limits = QUICK, metrics: Metrics | None = None) -> AsyncIterator[Served]:
     """A gateway with some routes, as long as the block lasts.
 
-    Whoever sends an `Authorization` of `unknown` waits for ever to be known; everybody else is.
+    Whoever sends an `Authorization` of `unknown` waits for ever to be known, and of `often` asks too often; everybody
+    else is known.
     """
     signer = authority.create(ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number(), datetime.now(UTC))
     api = application(metrics or Metrics(), _known, limits=limits, is_open={OPEN}.__contains__)
@@ -175,4 +176,6 @@ async def gateway(folder: Path, limits: Limits = QUICK, metrics: Metrics | None 
 async def _known(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.headers.get("Authorization") == "unknown":
         await asyncio.get_running_loop().create_future()
+    if request.headers.get("Authorization") == "often":
+        return web.Response(status=429, text="too often")
     return await handler(request)

@@ -171,6 +171,30 @@ async def test_an_answer_that_does_not_come_has_an_end(start):
         served.may_end.set()
 
 
+async def test_who_asks_too_often_is_answered_later(start):
+    """A refusal is held back, so that who asks again at once costs less than who is served; it keeps no place."""
+    often = b"GET /read HTTP/1.1\r\nHost: localhost\r\nAuthorization: often\r\n\r\n"
+    async with start(replace(FEW, too_often=60.0)) as served:
+        async with crowd(3 * FEW.connections, served.connect, often):
+            await until(lambda: served.api[CONNECTIONS].turned_away > FEW.connections)
+            async with asyncio.timeout(10):
+                assert await served.read() == "200 OK|read"
+            held = [each for each in served.api[CONNECTIONS].every() if each.phase is Phase.ASKING]
+            assert all(each.stranger for each in held)
+        reader, writer = await served.connect()
+        writer.write(often)
+        await until(lambda: any(each.phase is Phase.ASKING for each in served.api[CONNECTIONS].every()))
+        assert await served.read() == "200 OK|read"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await reader.read(1)
+        writer.close()
+    async with start(replace(FEW, too_often=0.05)) as served:
+        reader, writer = await served.connect()
+        assert await ask(reader, writer, often) == "429 Too Many Requests|too often"
+        writer.close()
+
+
 # The health port ---------------------------------------------------------------------------------------
 
 PROBES = {

@@ -11,6 +11,7 @@ from openscale_byok.shell.gateway.connections import Connections, Limits, Phase
 from openscale_byok.shell.gateway.metrics import Metrics
 
 NO_ROUTE = "none"
+TOO_OFTEN = 429
 
 
 class End:
@@ -69,6 +70,10 @@ def _counted(connections: Connections, metrics: Metrics, end: End) -> Middleware
             try:
                 answer = await handler(request)
                 status = answer.status
+                if status == TOO_OFTEN and not end.begun:
+                    if connection is not None:
+                        connection.enter(Phase.ASKING)
+                    await asyncio.sleep(connections.limits.too_often)
             except web.HTTPException as error:
                 status = error.status
                 last(request, error)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -27,6 +28,7 @@ from openscale_byok.engine.scope import Key
 from openscale_byok.errors import Changed, Contradicted, Missing, Refused, Unavailable
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import OpenScaleInstance, RootKeyBinding
+from openscale_byok.shell.gateway.application import END
 from openscale_byok.shell.gateway.bodies import json_of
 from openscale_byok.shell.gateway.parts import INSTANCES, Parts, instance_of, parts_of
 from openscale_byok.shell.gateway.requests import Asked
@@ -187,7 +189,7 @@ async def _answer(
     with parts.waits.place(asked.caller.user) as has_place:
         if seconds and has_place:
             headers["Preference-Applied"] = f"wait={seconds}"
-            await parts.reader.until(lambda: _progress(parts, instance.key, wanted).over, float(seconds))
+            await _wait(request, lambda: _progress(parts, instance.key, wanted).over, seconds)
     found = _progress(parts, instance.key, wanted)
     if found.contradicted:
         raise Contradicted(Reason.CRN_MISMATCH, found.contradicted)
@@ -195,6 +197,15 @@ async def _answer(
         return web.json_response(body, headers=headers) if body else web.Response(status=204, headers=headers)
     look = f"kubectl -n {instance.metadata.namespace} get openscaleinstance {instance.metadata.name} -o wide"
     return web.json_response(body | {"progress": {"message": found.message, "see": look}}, status=202, headers=headers)
+
+
+async def _wait(request: web.Request, condition: Callable[[], bool], seconds: int) -> None:
+    """Wait until a condition holds; no longer than the client is there, nor beyond the gateway's end."""
+    parts, _ = parts_of(request)
+    for _ in range(seconds):
+        gone = request.transport is None or request.config_dict[END].begun
+        if gone or await parts.reader.until(condition, 1.0):
+            return
 
 
 def _progress(parts: Parts, key: Key, wanted: str | None) -> Progress:
