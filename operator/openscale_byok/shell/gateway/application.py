@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from random import random
 from time import monotonic
 
 from aiohttp import web
@@ -73,7 +74,8 @@ def _counted(connections: Connections, metrics: Metrics, end: End) -> Middleware
                 if status == TOO_OFTEN and not end.begun:
                     if connection is not None:
                         connection.enter(Phase.ASKING)
-                    await asyncio.sleep(connections.limits.too_often)
+                    # Not all of a crowd at the same moment: together they would come again together.
+                    await asyncio.sleep(connections.limits.too_often * (1 + random()))  # noqa: S311 -- spreads, hides nothing
             except web.HTTPException as error:
                 status = error.status
                 last(request, error)

@@ -49,8 +49,8 @@ class Limits:
     request: float = 330.0
     """To each step from the head's end to the answer; longer than any `Prefer: wait`."""
     too_often: float = 1.0
-    """That the answer to whoever asks too often (429) is held back: who asks again at once would cost as much as
-    before. It is what `Retry-After` says at least."""
+    """That the answer to whoever asks too often (429) is held back, up to twice as long: who asks again at once
+    would cost as much as before. It is what `Retry-After` says at least."""
     head_bytes: int = 32 * 1024
     """Of one request's head."""
     field_bytes: int = 8 * 1024
