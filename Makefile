@@ -34,6 +34,9 @@ bench: $(STAMP) ## Measure re-encryption, credential reads, revocation, memory, 
 	@$(if $(filter-out fairness,$(ONLY)),,$(PY) benchmarks/fairness.py $(if $(ONLY),$(ARGS)))
 	@$(if $(filter-out abuse,$(ONLY)),,$(PY) benchmarks/abuse.py $(if $(ONLY),$(ARGS)))
 
+image: $(STAMP) ## Build an image without a daemon, into dist/. TARGET=emulator for Key Protect's; ARCH="amd64 arm64" for both; BASE=layout.tar.
+	@$(PY) -m image_builder $(or $(TARGET),operator) $(foreach arch,$(ARCH),--arch $(arch)) $(if $(BASE),--base $(BASE))
+
 lint: $(STAMP) ## Check format, style, types, layers and generated files.
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache
 	@$(PY) -m stage.generate --check
@@ -50,4 +53,4 @@ lock: $(STAMP) ## Resolve the requirements anew.
 clean: ## Remove the virtual environment and what was left in .dev (after `make down`).
 	@rm -rf .venv .dev
 
-.PHONY: help setup demo test up down bench lint generate lock clean
+.PHONY: help setup demo test up down bench image lint generate lock clean

@@ -5,10 +5,11 @@ their clean-up in a crash. The only module that imports kopf.
 """
 
 import asyncio
+import os
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import aiohttp
@@ -131,6 +132,17 @@ class Sessions:
             await session.close()
 
 
+def at_address(info: kopf.ConnectionInfo | None, environ: Mapping[str, str]) -> kopf.ConnectionInfo | None:
+    """The API server at the address that the kubelet names to each container, as our own client has it.
+
+    kopf takes its name, ``kubernetes.default.svc``: the watches would end with the cluster's DNS.
+    """
+    host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if info is None or not host:
+        return info
+    return replace(info, server=f"https://{f'[{host}]' if ':' in host else host}:{port}")
+
+
 def registry_for(engine: Served, sessions: Sessions) -> kopf.OperatorRegistry:
     """The handlers, in a registry of their own."""
     registry = kopf.OperatorRegistry()
@@ -149,7 +161,8 @@ def registry_for(engine: Served, sessions: Sessions) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:  # noqa: ANN401 -- kopf's own
-        info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        in_pod = at_address(kopf.login_with_service_account(**kwargs), os.environ)
+        info = in_pod or kopf.login_with_kubeconfig(**kwargs)
         return sessions.open(info) if info is not None else None
 
     return registry
