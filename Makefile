@@ -7,7 +7,7 @@ PY := .venv/bin/python
 STAMP := .venv/.ready
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements/setup.txt requirements/dev.txt pyproject.toml dev/bootstrap.sh
 	@sh dev/bootstrap.sh
@@ -34,6 +34,9 @@ bench: $(STAMP) ## Measure re-encryption, credential reads, revocation, memory, 
 	@$(if $(filter-out fairness,$(ONLY)),,$(PY) benchmarks/fairness.py $(if $(ONLY),$(ARGS)))
 	@$(if $(filter-out abuse,$(ONLY)),,$(PY) benchmarks/abuse.py $(if $(ONLY),$(ARGS)))
 
+e2e: $(STAMP) ## Build the images, start a node from packages, install the chart, and prove the story in pods (root; 77: cannot here).
+	@$(PY) -m e2e
+
 image: $(STAMP) ## Build an image without a daemon, into dist/. TARGET=emulator for Key Protect's; ARCH="amd64 arm64" for both; BASE=layout.tar.
 	@$(PY) -m image_builder $(or $(TARGET),operator) $(foreach arch,$(ARCH),--arch $(arch)) $(if $(BASE),--base $(BASE))
 
@@ -53,4 +56,4 @@ lock: $(STAMP) ## Resolve the requirements anew.
 clean: ## Remove the virtual environment and what was left in .dev (after `make down`).
 	@rm -rf .venv .dev
 
-.PHONY: help setup demo test up down bench image lint generate lock clean
+.PHONY: help setup demo test up down bench e2e image lint generate lock clean

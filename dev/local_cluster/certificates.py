@@ -3,6 +3,7 @@
 They live as long as the cluster's folder and are trusted by nothing else.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -45,10 +46,10 @@ class Authority:
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         self._identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
 
-    def server(self, name: str) -> Pair:
-        """Sign a certificate for a server on this machine's loopback."""
+    def server(self, name: str, more: Iterable[str] = ()) -> Pair:
+        """Sign a certificate for a server on this machine's loopback, and on *more* addresses."""
         names: list[x509.GeneralName] = [x509.DNSName(dns) for dns in SERVER_NAMES]
-        names += [x509.IPAddress(ip_address(address)) for address in SERVER_ADDRESSES]
+        names += [x509.IPAddress(ip_address(address)) for address in (*SERVER_ADDRESSES, *more)]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         return self._sign(name, subject, ExtendedKeyUsageOID.SERVER_AUTH, x509.SubjectAlternativeName(names))
 
