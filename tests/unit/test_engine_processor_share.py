@@ -14,11 +14,11 @@ class Desk:
 
     def __init__(self, share: float) -> None:
         self.loop = VirtualLoop()
-        self.worked = 0.0
-        self.share = ProcessorShare(share, lambda: self.loop.time() + self.worked)
+        self.worked = self.preempted = 0.0
+        self.share = ProcessorShare(share, self.now, lambda: self.worked)
 
     def now(self) -> float:
-        return self.loop.time() + self.worked
+        return self.loop.time() + self.worked + self.preempted
 
     async def work(self, seconds: float, pauses: float = 0.0) -> str:
         """Take the processor, give it away for a while, and take it again."""
@@ -59,6 +59,20 @@ def test_a_namespace_waits_until_what_it_took_is_its_share(desks, pauses, waits)
     before = desk.now()
     desk.run(desk.share.wait("noisy"))
     assert desk.now() - before == pytest.approx(waits)
+
+
+def test_nobody_owes_what_other_processes_took(desks):
+    """Where the machine is busy a little work takes long by the clock: that is no reason to wait longer still."""
+    desk = desks(0.25)
+
+    async def preempted() -> None:
+        desk.worked += 0.1
+        desk.preempted += 5.0
+
+    desk.run(desk.share.measured("quiet", preempted()))
+    before = desk.now()
+    desk.run(desk.share.wait("quiet"))
+    assert desk.now() == before
 
 
 def test_nobody_waits_for_what_another_namespace_took(desks):
