@@ -167,12 +167,13 @@ def test_a_clear_no_drops_and_no_answer_does_not(staged, answer, left):
     assert not stage.keys._entries, "past its limit it leaves the memory, unasked"
 
 
-def test_what_is_answered_late_puts_no_look_off(staged):
+@pytest.mark.parametrize("answer", [ACTIVE, BUSY], ids=["good", "busy"])
+def test_what_is_answered_late_puts_no_look_off(staged, answer):
     """From the beginning of one look to the beginning of the next it is one interval: what came back late may have been
     true only when it was asked."""
     stage = Stage(jitter=1.0)
     staged.append(stage)
-    stage.takes = 9.0
+    stage.takes, stage.answer = 9.0, answer
     stage.begin()
     stage.next()  # the answer
     began = []

@@ -145,13 +145,12 @@ class KeyPoll:
             trouble = await self._look(poll)
             # Spread so that not all come at once, and never beyond the interval: that is what an owner is promised.
             wait = interval * (0.8 + self._context.jitter() / 5)
+            # From one beginning to the next: what was answered late may have been true only at the beginning.
+            wait = max(wait - (clock.monotonic() - began), min(wait, SPACE_SECONDS))
             tries = tries + 1 if isinstance(trouble, Unavailable) else 0
             if isinstance(trouble, Unavailable):
                 # Whoever asks for patience is given it within the interval: while nobody looks, a no goes unnoticed.
                 wait = min(wait, max(backoff(tries, self._context.jitter()), trouble.retry_after or 0.0))
-            else:
-                # From one beginning to the next: what was answered late may have been true only at the beginning.
-                wait = max(wait - (clock.monotonic() - began), min(wait, SPACE_SECONDS))
             poll.counts_until = clock.monotonic() + wait + LATE_SECONDS
             await asyncio.sleep(wait)
 
