@@ -17,7 +17,7 @@ MAX_BODY = 1 << 20
 """Of an answer, as it is after it was decompressed."""
 MAX_RETRY_AFTER = 300.0
 """Nobody may silence us for longer than this: while we ask nothing, a revocation goes unnoticed."""
-TO_ONE_HOST = 100
+TO_ONE_HOST = 1_000
 """Connections at once. There is no bound over all hosts: one that hangs must not take another's."""
 
 
