@@ -251,7 +251,7 @@ async def staged(emulator: Emulator, folder: Path, *, profile: bool, tls: bool) 
     credentials: dict[str, object] = {"apiKeySecretRef": {"name": SECRET, "key": "apikey"}}
     if profile:
         emulator.trust_issuer(ISSUER, jwks=namespace.jwks())
-        made = emulator.create_trusted_profile("profile", issuer=ISSUER, namespace="n", service_account=ACCOUNT)
+        made = emulator.create_trusted_profile("blinded", issuer=ISSUER, namespace="n", service_account=ACCOUNT)
         emulator.grant(made, emulator.instance, role="Reader")
         credentials = {"trustedProfile": {"id": made, "serviceAccountName": ACCOUNT}}
     session = aiohttp.ClientSession(

@@ -36,7 +36,7 @@ def stuck_scope() -> tuple[Scope, str]:
     at = {"type": "PostgreSQL", "host": "h", "port": 1, "name": "d", "schema": "s", "username": "u"}
     at["password"] = {"secretRef": {"name": "s", "key": "password"}}
     raw = {
-        "metadata": meta | {"name": "one", "uid": "m"},
+        "metadata": meta | {"name": "one", "uid": "m", "finalizers": []},
         "spec": {"instanceRef": {"name": "prod"}, "database": at},
     }
     context = from_datamart(DataMart.of(raw), GUID).context
