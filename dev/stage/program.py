@@ -105,7 +105,8 @@ class Program:
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged, line by line."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole = self.log.read_text().rpartition("\n")[0]  # the last line may be on its way
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def _since(self, offset: int) -> bytes:
         with self.log.open("rb") as log:
