@@ -28,6 +28,9 @@ from openscale_byok.resources import (
 
 T = TypeVar("T", covariant=True)
 
+BEGINS_SOON_SECONDS = 5.0
+"""Until then what rests on something that was just seen is sent, however many wait for a turn; or not at all."""
+
 Aad = tuple[str, ...]
 """Additional authenticated data of a wrapped data key; the same list in the same order opens it."""
 
@@ -124,7 +127,10 @@ class Store(Protocol):
         ...
 
     async def patch_finalizers(self, kind: str, meta: Meta, finalizers: Sequence[str]) -> dict[str, Any]:
-        """Set the finalizers, if the object is still at ``meta.resource_version``; the object as stored."""
+        """Set the finalizers, if the object is still at ``meta.resource_version``; the object as stored.
+
+        It is sent within `BEGINS_SOON_SECONDS` or not at all (`Unavailable`).
+        """
         ...
 
     async def announce(self, kind: str, meta: Meta, reason: Reason, message: str) -> None:
@@ -162,7 +168,11 @@ class SourceReader(Protocol):
         ...
 
     async def delete(self, namespace: str, name: str, uid: str, resource_version: str) -> None:
-        """Delete exactly the Secret that was read: `Changed` where it is another by now, `Missing` where gone."""
+        """Delete exactly the Secret that was read: `Changed` where it is another by now, `Missing` where gone.
+
+        It is sent within `BEGINS_SOON_SECONDS` or not at all (`Unavailable`): what makes it right to delete was seen
+        just before.
+        """
         ...
 
 

@@ -610,7 +610,7 @@ def test_everything_of_ours_in_one_list(filled):
         ("rkb.spec.dataKeyCacheSeconds", ["(default 3600, at most 14400)"]),
         ("odm.spec.database.password.secretRef", ["/handover", "is deleted once its password is safely sealed"]),
         ("odm.spec.database.tls", ["VerifyFull Require Disable", "checks the server's name"]),
-        ("odm.status.sealedPassword.envelope", ["a compact JWE (RFC 7516), bound to this object, its endpoint and its proof"]),
+        ("odm.status.sealedPassword.envelope", ["compact JWE (RFC 7516)", "this object, its endpoint and its proof"]),
         ("odm.metadata.uid", ["UID is the unique in time and space value for this object"]),
     ],
 )  # fmt: skip

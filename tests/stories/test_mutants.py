@@ -94,7 +94,7 @@ MUTANTS = {
     "a proof of any age": Mutant(
         "who_slept_proves_it_once_more",
         "engine/handovers.py",
-        "asked <= BEGINS_SECONDS",
+        "asked <= PROVEN_SECONDS",
         "asked >= 0",
         "test_handover.py",
     ),

@@ -190,6 +190,7 @@ def test_nothing_is_sealed_or_served_with_a_bundle_that_cannot_be_read(world: Wo
     assert ready(world) == ("False", "CABundleInvalid")
     assert "spec.database.caBundle: cannot be read as certificates" in message(world)
     assert (NAMESPACE, "pw-a") in world.cluster.secrets, "nothing was consumed"
+    assert "sealedPassword" not in world.mart("a")["status"], "nothing was sealed"
     writes = world.cluster.writes
     world.wait(3_600.0)
     assert world.cluster.writes == writes, "it waits, and writes nothing"

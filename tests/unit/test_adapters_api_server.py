@@ -8,6 +8,7 @@ import pytest
 from kubernetes.aio import client
 
 from openscale_byok.adapters.api_server import ApiServer
+from openscale_byok.engine.fair_queue import FairQueue
 from openscale_byok.errors import Unavailable
 
 KUBECONFIG = """
@@ -71,6 +72,19 @@ async def asked(request, tmp_path, monkeypatch) -> AsyncIterator[tuple[Server, A
     await server.end()
 
 
+@pytest.fixture
+async def queued(tmp_path, monkeypatch) -> AsyncIterator[tuple[Server, ApiServer, FairQueue]]:
+    """A connection whose one turn is given out by the test, with a twentieth of a second to begin soon in."""
+    server, turns = Server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), FairQueue(1)
+    file = tmp_path / "kubeconfig"
+    file.write_text(KUBECONFIG.format(port=await server.start()))
+    monkeypatch.setattr("kubernetes.aio.config.load_incluster_config", _not_in_a_pod)
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
+    async with ApiServer.connect(4, turns, begins_soon=0.05) as api:
+        yield server, api, turns
+    await server.end()
+
+
 def _not_in_a_pod(**_: client.Configuration) -> None:
     from kubernetes.aio.config import ConfigException
 
@@ -94,3 +108,33 @@ async def test_a_delete_is_sent_once(asked):
     with pytest.raises(Unavailable):
         await api.call("GET", "/api/v1/namespaces/n/secrets/s")
     assert server.asked["GET"] == 2
+
+
+SECRET = "/api/v1/namespaces/n/secrets/s"
+
+
+async def test_a_delete_that_waits_for_a_turn_is_not_sent_later(queued):
+    """What makes it right to delete was seen just before: while others have all turns it gives up and sends nothing."""
+    server, api, turns = queued
+    async with turns.turn("other"):
+        with pytest.raises(Unavailable):
+            await api.call("DELETE", SECRET, {"kind": "DeleteOptions"})
+        with pytest.raises(Unavailable):
+            await api.patch(SECRET, {}, soon=True)
+    await asyncio.sleep(0)
+    assert not server.asked
+    assert turns.free == 1, "who gave up has no turn"
+    await api.call("DELETE", SECRET, {"kind": "DeleteOptions"})
+    assert server.asked["DELETE"] == 1
+
+
+async def test_what_may_wait_for_its_turn_waits(queued):
+    """An ordinary write is sent when its turn comes, however late that is."""
+    server, api, turns = queued
+    async with turns.turn("other"):
+        write = asyncio.ensure_future(api.patch(SECRET, {}))
+        with pytest.raises(Unavailable):
+            await api.call("DELETE", SECRET)  # so that time goes by
+        assert not write.done()
+    await write
+    assert server.asked == {"PATCH": 1}

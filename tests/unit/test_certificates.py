@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import ssl
 
 import pytest
 from hypothesis import given
@@ -64,3 +65,13 @@ def test_what_cannot_be_read_is_told(bad):
 def test_a_key_beside_it_is_refused_at_admission(bad):
     """Whatever else is in PEM begins with five dashes, which no comment holds: a private key is not stored."""
     assert not re.match(CERTIFICATES, bad)
+
+
+def test_a_certificate_of_no_version_is_none():
+    """It parses as far as its version, which the library refuses by an exception of another family."""
+    der = ssl.PEM_cert_to_DER_cert(A)
+    assert der.count(b"\xa0\x03\x02\x01\x02") == 1
+    odd = ssl.DER_cert_to_PEM_cert(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03"))
+    assert re.match(CERTIFICATES, odd), "the API server takes it"
+    assert not readable(odd)
+    assert digest(odd) != digest(A)

@@ -198,6 +198,14 @@ def test_unconfirmed(found, wanted):
     assert findings.unconfirmed(*asked(found)) is wanted
 
 
+def test_what_proves_nothing_is_never_confirmed():
+    """Sealed by a version that did not read the bundle: it would be Ready and not in turn, for ever."""
+    seen, sealable, standing = asked(mart(under=NEW))
+    bad = replace(sealable, ca_trouble=Refused(Reason.CA_BUNDLE_INVALID, "cannot be read"))
+    assert findings.unconfirmed(seen, sealable, standing)
+    assert not findings.unconfirmed(seen, bad, standing)
+
+
 MISSING = Missing(Reason.SECRET_NOT_FOUND, "gone")
 # total, current, stale, stuck
 COUNTS = {

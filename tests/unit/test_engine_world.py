@@ -6,6 +6,13 @@ from openscale_byok.reasons import Reason
 from openscale_byok.resources import DataMart, OpenScaleInstance
 
 
+class Unreadable(dict):
+    """Raises what no parser of ours is known to raise."""
+
+    def __getattribute__(self, name: str):
+        raise RuntimeError("no parser expects this")
+
+
 def raw(instance: str, version: int):
     """Data mart `one` of an instance, as a watch shows it."""
     database = {"type": "Db2", "host": "h", "port": 1, "name": "d", "schema": "s", "username": "u"}
@@ -42,6 +49,21 @@ def seen(world: World, name: str, version: int, service: str = SERVICE, *, gone:
 def claiming(world: World, service: str = SERVICE) -> list[str]:
     """The names of those who claim an id."""
     return [key[1] for key, _ in world.claimants(service)]
+
+
+def test_whatever_an_object_makes_us_raise_is_its_instances_matter():
+    """An event can fail at nothing: its instance is read anew, and says so; the next event is taken in."""
+    woken: list[tuple[str, str]] = []
+    world = World(woken.append)
+    world.scope(("n", "before")).listed = True
+    bad = raw("before", 5)
+    bad["spec"]["database"] = Unreadable()
+    world.see(DataMart.KIND, bad, gone=False)
+    assert woken == [("n", "before")]
+    assert not world.scope(("n", "before")).listed
+    world.scope(("n", "before")).listed = True
+    world.see(DataMart.KIND, raw("before", 7), gone=False)
+    assert world.find(DataMart.KIND, "n", "one") is not None
 
 
 def test_who_claims_an_id_is_known_whatever_comes_and_goes():

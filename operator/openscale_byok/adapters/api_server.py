@@ -1,14 +1,14 @@
 """One exchange with the API server, signed in as kubectl would be: the only module that imports `kubernetes`.
 
 429 and its Retry-After are honoured once, here; everything else is for whoever asked to try again. A DELETE is sent
-once, whatever its answer: before a further attempt whoever asked for it looks whether it is still right to delete.
+once and soon, or not at all: before a further attempt whoever asked for it looks whether it is still right to delete.
 """
 
 import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Any, Self
 
 import aiohttp
@@ -16,7 +16,7 @@ from kubernetes.aio import client, config
 
 from openscale_byok.adapters.api_refusals import refusal, seconds
 from openscale_byok.errors import Refused, Unavailable
-from openscale_byok.ports import Turns
+from openscale_byok.ports import BEGINS_SOON_SECONDS, Turns
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GROUP, VERSION
 
@@ -29,15 +29,26 @@ _MERGE_PATCH = "application/merge-patch+json"
 class ApiServer:
     """A connection."""
 
-    def __init__(self, api: client.ApiClient, calls: Turns | None = None, pages: Turns | None = None) -> None:
+    def __init__(
+        self,
+        api: client.ApiClient,
+        calls: Turns | None = None,
+        pages: Turns | None = None,
+        begins_soon: float = BEGINS_SOON_SECONDS,
+    ) -> None:
         self._api = api
         self._base = api.configuration.host
+        self._begins_soon = begins_soon
         self._calls, self._pages = calls, pages
 
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, connections: int, calls: Turns | None = None, pages: Turns | None = None
+        cls,
+        connections: int,
+        calls: Turns | None = None,
+        pages: Turns | None = None,
+        begins_soon: float = BEGINS_SOON_SECONDS,
     ) -> AsyncIterator[Self]:
         """Connect as kubectl would: in a pod by its ServiceAccount, elsewhere by KUBECONFIG.
 
@@ -45,6 +56,7 @@ class ApiServer:
             connections: at once.
             calls: the turns of namespaces at calls about something of theirs.
             pages: their turns at pages of lists, each of which is in memory as bytes, as text and as objects at once.
+            begins_soon: seconds; see `ports.BEGINS_SOON_SECONDS`.
 
         Raises:
             Refused: there is no usable configuration.
@@ -65,18 +77,18 @@ class ApiServer:
                 raise Refused(Reason.CLUSTER_UNAVAILABLE, text) from None
         settings.retries = False
         async with client.ApiClient(configuration=settings) as api:
-            yield cls(api, calls, pages)
+            yield cls(api, calls, pages, begins_soon)
 
     def page(self, namespace: str) -> AbstractAsyncContextManager[None]:
         """The turn of whoever lists something of a namespace."""
         return self._pages.turn(namespace) if self._pages is not None else nullcontext()
 
-    async def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a JSON merge patch; the object as stored."""
-        return await self.call("PATCH", f"{path}?fieldManager={FIELD_MANAGER}", body)
+    async def patch(self, path: str, body: Mapping[str, Any], *, soon: bool = False) -> dict[str, Any]:
+        """Send a JSON merge patch; the object as stored. *soon*: see `ports.BEGINS_SOON_SECONDS`."""
+        return await self.call("PATCH", f"{path}?fieldManager={FIELD_MANAGER}", body, soon=soon)
 
     async def call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, secret: str = ""
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, secret: str = "", soon: bool = False
     ) -> dict[str, Any]:
         """Ask for something; the answer's JSON.
 
@@ -85,21 +97,25 @@ class ApiServer:
             path: below the API server's address, with the query.
             body: JSON to send.
             secret: what a person would call it, where it is one that its owner must let us read.
+            soon: send it within `ports.BEGINS_SOON_SECONDS`, and once, or not at all. Every DELETE is so.
 
         Raises:
             Refused, Unavailable, Changed, Missing: by the answer's status; see `api_refusals`.
         """
+        soon = soon or method == "DELETE"
         for last in (False, True):
-            status, raw, retry_after = await self._send(method, path, body)
+            status, raw, retry_after = await self._send(method, path, body, soon=soon)
             if status < 300:
                 return json.loads(raw)  # type: ignore[no-any-return] # JSON of the API server
-            if status == 429 and retry_after is not None and not last and method != "DELETE":
+            if status == 429 and retry_after is not None and not last and not soon:
                 await asyncio.sleep(min(retry_after, 10.0))
                 continue
             break
         raise refusal(status, what=secret or _named(path), secret=bool(secret), retry_after=retry_after)
 
-    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes, float | None]:
+    async def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, *, soon: bool
+    ) -> tuple[int, bytes, float | None]:
         headers = {
             "Accept": "application/json, application/jwk-set+json",  # the second: for its public keys alone
             "User-Agent": FIELD_MANAGER,
@@ -107,9 +123,13 @@ class ApiServer:
         }
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         try:
-            async with _turn(self._calls, path):
+            async with AsyncExitStack() as stack:
+                begins = self._begins_soon if soon else None
+                async with asyncio.timeout(begins):
+                    await stack.enter_async_context(_turn(self._calls, path))
+                limit = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, connect=begins)
                 answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
-                    method, self._base + path, headers=headers, body=body, _request_timeout=TIMEOUT_SECONDS
+                    method, self._base + path, headers=headers, body=body, _request_timeout=limit
                 )
                 return answer.status, await answer.read(), seconds(answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from openscale_byok.adapters.api_server import FIELD_MANAGER, ApiServer
 from openscale_byok.core.sealable import Sealable, from_datamart
 from openscale_byok.core.source import Source
-from openscale_byok.errors import Missing, Refused, Unavailable
+from openscale_byok.errors import ByokError, Missing, Refused, Unavailable
 from openscale_byok.ports import Listing
 from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import (
@@ -105,7 +105,7 @@ class Cluster(ApiServer):
     async def patch_finalizers(self, kind: str, meta: Meta, finalizers: Sequence[str]) -> dict[str, Any]:
         """See `ports.Store`."""
         body = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": list(finalizers)}}
-        return await self.patch(_path(_PLURAL[kind], meta.namespace, meta.name), body)
+        return await self.patch(_path(_PLURAL[kind], meta.namespace, meta.name), body, soon=True)
 
     async def announce(self, kind: str, meta: Meta, reason: Reason, message: str) -> None:
         """See `ports.Store`. In a namespace that is being deleted the API server answers 403: so be it."""
@@ -258,7 +258,7 @@ class Cluster(ApiServer):
                 page = await self.call("GET", f"{path}?{urlencode(query)}")
                 for raw in page["items"]:
                     try:
-                        items.append(keep(_parse(kind, raw)))
+                        items.append(_kept(kind, raw, keep))
                     except Refused:
                         if not tolerant:
                             raise
@@ -282,6 +282,19 @@ def _parse(kind: type[T], raw: dict[str, Any]) -> T:
     except ValueError:
         name = raw.get("metadata", {}).get("name", "")
         text = f"{kind.__name__} {name}: not of the shape that its CRD demands; are the CRDs of this version applied?"
+        raise Refused(Reason.INVALID_OBJECT, text) from None
+
+
+def _kept(kind: type[T], raw: dict[str, Any], keep: Callable[[T], Any]) -> Any:  # noqa: ANN401 -- whatever is kept
+    """What is kept of an object. Whatever it makes us raise is said of it: else nobody could tell which one it is."""
+    try:
+        return keep(_parse(kind, raw))
+    except ByokError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- no parser's author knows all that it raises
+        text = (
+            f"{kind.__name__} {raw['metadata']['name']}: cannot be read ({type(error).__name__}); correct or delete it"
+        )
         raise Refused(Reason.INVALID_OBJECT, text) from None
 
 

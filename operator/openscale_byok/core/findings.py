@@ -102,6 +102,8 @@ def unconfirmed(view: View, sealable: Sealable, standing: Standing) -> bool:
     """Whether it is sealed as it should be, and its status does not say so yet."""
     if standing is not Standing.CURRENT or sealable.elsewhere or unproven(view, sealable) or sealable.unanswered:
         return False
+    if sealable.ca_trouble is not None:
+        return False  # it is never Ready with what proves nothing
     note = view.note(sealable)
     if broken(view, sealable) is not None or isinstance(note.source_trouble, Refused):
         return False

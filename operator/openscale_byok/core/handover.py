@@ -7,6 +7,7 @@ from openscale_byok.core.findings import broken
 from openscale_byok.core.sealable import Sealable, Standing
 from openscale_byok.core.view import View
 from openscale_byok.errors import Missing
+from openscale_byok.resources import PROPERTIES_FORMAT
 
 
 def hands_over(sealable: Sealable) -> bool:
@@ -34,7 +35,7 @@ def idle(view: View, sealable: Sealable, standing: Standing) -> bool:
         return False
     if sealable.meta.deleting or view.instance is None or view.instance.metadata.deleting:
         return True
-    if view.instance.spec.suspend or view.conflict:
+    if view.instance.spec.suspend or view.conflict or view.properties.format > PROPERTIES_FORMAT:
         return False  # it comes to that again
     return not _goes_on(view, sealable, standing)
 

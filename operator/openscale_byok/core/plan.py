@@ -53,9 +53,7 @@ def _chain(view: View) -> tuple[Check, ...]:
         return (unhold, release_orphans, report)
     if view.instance.metadata.deleting:
         return (shred, shred_keys, unhold, release_orphans, let_go, report)
-    if view.properties.format > PROPERTIES_FORMAT:
-        return (report,)
-    if view.instance.spec.suspend or view.conflict:
+    if view.properties.format > PROPERTIES_FORMAT or view.instance.spec.suspend or view.conflict:
         return (unhold, report)
     return CHAIN
 

@@ -14,10 +14,13 @@ from openscale_byok.engine.readers import Readers
 from openscale_byok.engine.scope import Scope, backoff
 from openscale_byok.engine.source_looks import SourceLooks
 from openscale_byok.errors import Changed, Missing, Refused, Unavailable
+from openscale_byok.ports import BEGINS_SOON_SECONDS
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import FINALIZER, SealedSource
 
-BEGINS_SECONDS = 10.0
+PROVEN_SECONDS = 5.0
+"""For so long a proof, or a delete that was answered, says how things are: what rests on it is asked for by then."""
+BEGINS_SECONDS = PROVEN_SECONDS + BEGINS_SOON_SECONDS
 """A delete begins no later than this after its proof was asked for, and the finalizer comes off no later than this
 after a delete that was answered began: less than it takes to put etcd back."""
 ON_ITS_WAY_SECONDS = BEGINS_SECONDS + 90.0
@@ -68,7 +71,7 @@ class HandOvers:
         Raises:
             Changed, Missing: as above; Missing, too, where it was being deleted and is gone with this.
         """
-        if self._context.clock.monotonic() - asked > BEGINS_SECONDS:
+        if self._context.clock.monotonic() - asked > PROVEN_SECONDS:
             raise Changed(Reason.CHANGED_MEANWHILE, f"{sealable.kind} {sealable.meta.name} may be another by now")
         rest = [name for name in sealable.meta.finalizers if name != FINALIZER]
         found = await self._context.mark(self._scope, sealable, rest)
@@ -96,7 +99,7 @@ class HandOvers:
         for _ in range(2):
             asked = self._context.clock.monotonic()
             sealable = await self._hold(sealable)
-            if self._context.clock.monotonic() - asked <= BEGINS_SECONDS:
+            if self._context.clock.monotonic() - asked <= PROVEN_SECONDS:
                 return sealable, asked
         text = "the API server answers too slowly for a hand-over Secret to be deleted safely"
         raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text)

@@ -77,7 +77,7 @@ class KeyedQueue:
         run: one pass; returns the seconds after which the key wants another look, or None. It handles its
             own errors: one that escapes ends the queue, and with it the process.
         concurrency: passes of different keys at once, but for those that wait `aside`. Namespaces take turns, and one
-            alone never has all places: however many instances are woken in it, another's pass begins at once.
+            alone never has all of four or more: however many instances are woken in it, another's pass begins at once.
         share: of the processor that the passes of one namespace may take.
     """
 

@@ -248,7 +248,9 @@ class Scope:
 
     def forget(self, sealable: Sealable) -> None:
         """It is gone."""
-        self.index.move(self.key, self.sealables.pop(sealable.meta.name, None), None)
+        known = self.sealables.get(sealable.meta.name)
+        if known is not None and known.uid == sealable.uid:  # else it was made anew under its name
+            self.index.move(self.key, self.sealables.pop(sealable.meta.name), None)
         self.notes.pop(sealable.uid, None)
         self.said.pop(sealable.uid, None)
 

@@ -54,7 +54,7 @@ class World:
             if listed:
                 self._compare(kind, raw)
             self._see(kind, raw, gone=gone)
-        except (ValueError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 -- whatever one object makes us raise is its instance's matter alone
             name = raw.get("metadata", {}).get("name", "")
             log.warning("invalid object", kind=kind, name=name, cause=type(error).__name__)
             self._doubt(raw)

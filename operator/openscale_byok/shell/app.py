@@ -90,7 +90,9 @@ async def grounded(
     clock, calls = SystemClock(), settings.writes_in_flight + settings.instances_at_once
     async with (
         _audit(settings, name, clock) as audit,
-        Cluster.connect(calls + reviews, FairQueue(calls), FairQueue(PAGES_AT_ONCE)) as cluster,
+        Cluster.connect(
+            calls + reviews, FairQueue(calls, most_of_one=calls - calls // 4), FairQueue(PAGES_AT_ONCE, most_of_one=1)
+        ) as cluster,
         http.open_session() as session,
     ):
         await expect_our_kinds(cluster)

@@ -5,7 +5,9 @@ queue until it was handled, and by its worker for some time after that.
 """
 
 import asyncio
+import contextlib
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, ClassVar, Protocol
 
@@ -59,53 +61,62 @@ class Chunks(Protocol):
 
 
 class ShortLines:
-    """A reader of a watch: line by line, each of them short, and of each namespace a few at a time."""
+    """A reader of a watch: line by line, each of them short, and of each namespace a few at a time.
+
+    It reads all the time, however long kopf takes for what passes: a storm that waited in the connection would have
+    everybody's events wait behind it.
+    """
 
     def __init__(self, content: Chunks, window: EventWindow) -> None:
         self._content, self._window = content, window
         self._held = HeldEvents(window)
+        self._passing: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self._waits_for_room = False
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever a StreamReader has
         return getattr(self._content, name)
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
         """Whole lines, as they come."""
-        parts = self._parts(size)
-        reading: asyncio.Task[list[bytes]] | None = None
+        reading = asyncio.create_task(self._read(size))
         try:
             while True:
-                reading = reading or asyncio.ensure_future(anext(parts))
-                await self._until_more(reading)
-                for line in self._held.ready():
-                    yield line + b"\n"
+                self._news.clear()
+                self._passing.extend(self._held.ready())
+                while self._passing:
+                    yield self._passing.popleft() + b"\n"
                 if reading.done():
-                    lines, reading = reading.result(), None
-                    while lines:
-                        for line in self._passing(lines.pop(0)):
-                            yield line + b"\n"
-        except (StopAsyncIteration, aiohttp.ClientError, TimeoutError) as end:
+                    break
+                await self._until_more()
             for line in self._held.flush():
                 yield line + b"\n"
-            if not isinstance(end, StopAsyncIteration):
-                raise
+            reading.result()  # how the watch ended
         finally:
-            if reading is not None:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
-            await parts.aclose()
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
-    async def _until_more(self, reading: asyncio.Task[list[bytes]]) -> None:
-        """Until something came, or something that is held may pass."""
-        if not self._held:
-            await asyncio.wait({reading})
-            return
-        room = asyncio.Event()
-        self._window.once_handled(room.set)
-        waiting = asyncio.ensure_future(room.wait())
+    async def _read(self, size: int) -> None:
         try:
-            await asyncio.wait({reading, waiting}, timeout=LOST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            async for lines in self._parts(size):
+                while lines:  # one by one: none of them is held longer than it must be
+                    self._passing.extend(self._passes(lines.pop(0)))
+                self._news.set()
         finally:
-            waiting.cancel()
+            self._news.set()
+
+    async def _until_more(self) -> None:
+        """Until something came, or something that is held may pass."""
+        if self._held and not self._waits_for_room:
+            self._waits_for_room = True
+            self._window.once_handled(self._room)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOST_SECONDS if self._held else None):
+                await self._news.wait()
+
+    def _room(self) -> None:
+        self._waits_for_room = False
+        self._news.set()
 
     async def _parts(self, size: int) -> AsyncGenerator[list[bytes], None]:
         """The lines that each part of the body ends."""
@@ -120,7 +131,7 @@ class ShortLines:
                 yield lines
         yield [b"".join(begun)]
 
-    def _passing(self, line: bytes) -> list[bytes]:
+    def _passes(self, line: bytes) -> list[bytes]:
         try:
             event = json.loads(line)
         except ValueError:
