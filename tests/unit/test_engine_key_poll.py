@@ -1,6 +1,7 @@
 """The key-state poll on a loop whose time is set by hand: when it looks, and whom it tells."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Callable, Iterator
 
@@ -251,11 +252,14 @@ def calls(work: Callable[[], object]) -> int:
         nonlocal count
         count += event in ("call", "c_call")
 
+    gc.collect()
+    gc.disable()  # else what other tests left behind is finalized, and counted, whenever that is due
     sys.setprofile(counting)
     try:
         work()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return count
 
 
