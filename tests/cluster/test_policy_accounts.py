@@ -74,6 +74,7 @@ def test_an_account_gets_no_token_of_another(team: Team, user: str) -> None:
     """Neither by a Secret that Kubernetes fills, nor by asking: each was a way from the gateway to the operator."""
     other = OPERATOR_ACCOUNT if user == GATEWAY else GATEWAY_ACCOUNT
     secrets = path("Secret", NAMESPACE)
+    team.until(lambda: team.scene.api.get("ServiceAccount", team.namespace, "default"), "the namespace has its account")
     for account in (other, "default"):
         filled = secret("another", TOKEN_TYPE, account)
         assert ask(team, user, "POST", secrets, filled) == REFUSED, "RBAC lets it through"

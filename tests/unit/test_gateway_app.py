@@ -32,6 +32,15 @@ except BaseException as error:
     print(repr(error))
 """
 
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: u, user: {token: t}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+"""
+
 
 def test_why_it_ended_is_told(tmp_path):
     """kopf cancels the listeners' tasks when what it feeds fails: the failure is what comes out, and not that."""
@@ -40,9 +49,12 @@ def test_why_it_ended_is_told(tmp_path):
     files = tmp_path / "tls.crt", tmp_path / "tls.key"
     files[0].write_bytes(authority.pem(authority.leaf(signer, keys[1], 2, NAMES, clock.now())))
     files[1].write_bytes(authority.private_pem(keys[1]))
+    # A cluster that is away: without any, kopf's "no credentials" would sometimes come first.
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
     away = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "OPENSCALE"))}
     done = subprocess.run(
         [sys.executable, "-c", PROCESS, *map(str, files)],
-        env=away | {"HOME": str(tmp_path)}, capture_output=True, text=True, timeout=90, check=True,
+        env=away | {"HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "kubeconfig")},
+        capture_output=True, text=True, timeout=90, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "RuntimeError('the mistake')"
