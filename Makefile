@@ -17,8 +17,8 @@ setup: $(STAMP) ## Make the virtual environment .venv from the locked requiremen
 demo: $(STAMP) ## Tell the whole story on a real API server, prove each step, end. KILL_EVERY=seconds kills the operator meanwhile.
 	@$(PY) -m demo --datamarts $(or $(DATAMARTS),500) --kill-every $(or $(KILL_EVERY),0)
 
-test: $(STAMP) ## Run all tests, four files at a time (JOBS=1: one after the other). ARGS="-k name" narrows them down.
-	@$(PY) -m pytest $(or $(ARGS),--numprocesses $(or $(JOBS),4) --dist loadgroup)
+test: $(STAMP) ## Run all tests, two files at a time (JOBS=4 for more, JOBS=1 for one). ARGS="-k name" narrows them down.
+	@$(PY) -m pytest $(or $(ARGS),--numprocesses $(or $(JOBS),2) --dist loadgroup)
 
 up: $(STAMP) ## Start cluster, Key Protect, PostgreSQL, operator and gateway, leave them running, write .dev/env.
 	@$(PY) -m stage.up

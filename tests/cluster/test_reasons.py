@@ -54,6 +54,7 @@ def test_before_the_first_answer(team: Team) -> None:
     assert "properties" not in team.get("OpenScaleInstance", "prod")["status"]
     team.scene.emulator.clear_faults()
     team.until_protected(key, seconds=60)
+    team.until_ready("one")  # an instance is protected before its first secret is sealed
     team.prove(key)
 
 
