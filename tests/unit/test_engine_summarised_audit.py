@@ -1,4 +1,4 @@
-"""Refusals of strangers in the audit: counted, never lost; and what always has a line of its own."""
+"""Refusals in the audit: counted, never lost; and what always has a line of its own."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,13 +9,17 @@ import pytest
 from openscale_byok.adapters.audit_lines import AuditLines
 from openscale_byok.core.audit import Action, AuditEvent
 from openscale_byok.core.audit_chain import verify
-from openscale_byok.engine.summarised_audit import EVERY_SECONDS, SummarisedAudit
+from openscale_byok.engine.summarised_audit import EVERY_SECONDS, LINES_OF_A_CALLER, SummarisedAudit
 from openscale_byok.errors import Unavailable
 from openscale_byok.reasons import Reason
 
 STRANGER = AuditEvent(
     Action.REQUEST, "denied", "", name="/v1/x", source="192.0.2.7", reason="NotAuthenticated", transaction="t"
 )
+KNOWN = AuditEvent(
+    Action.CREDENTIALS_READ, "denied", "system:serviceaccount:team:app", "kubernetes", "DataMart", "team", "orders",
+    source="192.0.2.7", reason="NotAuthorized",
+)  # fmt: skip
 
 
 class Lines:
@@ -79,24 +83,37 @@ def test_the_first_refusal_has_its_line_then_one_a_minute_with_their_number(audi
     assert lines.events[-1] is STRANGER
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"outcome": "success"},
-        {"outcome": "failure"},
-        {"who": "system:serviceaccount:team:app"},
-        {"kind": "DataMart"},
-        {"action": Action.CREDENTIALS_READ},
-        {"action": Action.BINDING_DELETED},
-    ],
-    ids=str,
-)
-def test_whatever_was_granted_or_names_an_object_has_its_own_line(audit, lines, changes):
-    """A thousand of the same are a thousand lines."""
-    event = replace(STRANGER, **changes)
+@pytest.mark.parametrize("outcome", ["success", "failure", "pending"])
+def test_whatever_was_not_refused_has_its_own_line(audit, lines, outcome):
+    """A thousand of the same are a thousand lines, of strangers and of known callers."""
+    event, other = replace(STRANGER, outcome=outcome), replace(KNOWN, outcome=outcome)
     for _ in range(1_000):
         audit.write(event)
-    assert lines.events == [event] * 1_000
+        audit.write(other)
+    assert lines.events == [event, other] * 1_000
+
+
+def test_a_known_caller_has_sixty_lines_and_then_their_number(audit, lines):
+    """Whom many refusals are about is in the first lines; action and reason of the rest are told apart."""
+    for n in range(5_000):
+        audit.write(replace(KNOWN, name=f"orders-{n}", source=f"192.0.2.{n % 200}"))
+    assert lines.events == [
+        replace(KNOWN, name=f"orders-{n}", source=f"192.0.2.{n % 200}") for n in range(LINES_OF_A_CALLER)
+    ]
+    for _ in range(7):
+        audit.write(replace(KNOWN, reason="KeyDisabled"))
+    other = replace(KNOWN, who="system:serviceaccount:team:other")
+    audit.write(other)
+    assert lines.events[-1] == other, "nobody else is counted for it"
+    lines.seconds = EVERY_SECONDS
+    audit.settle()
+    assert [(event.who, event.reason, event.count, event.name, event.source) for event in lines.events[-2:]] == [
+        (KNOWN.who, "NotAuthorized", 5_000 - LINES_OF_A_CALLER, "", ""), (KNOWN.who, "KeyDisabled", 7, "", ""),
+    ]  # fmt: skip
+    lines.seconds = 2 * EVERY_SECONDS
+    audit.settle()
+    audit.write(KNOWN)
+    assert lines.events[-1] is KNOWN, "after a quiet minute"
 
 
 def test_addresses_are_counted_apart_and_a_network_of_ipv6_together(audit, lines):
@@ -115,7 +132,7 @@ def test_however_many_addresses_there_are_lines_and_memory_are_bounded(lines):
     audit = SummarisedAudit(lines, lines, most=10)
     for n in range(5_000):
         audit.write(replace(STRANGER, source=f"10.0.{n // 250}.{n % 250}"))
-    assert len(audit._networks) == 11
+    assert len(audit._callers) == 11
     audit.settle(all_of_them=True)
     assert len(lines.events) == 12
     assert sum(lines.counts) == 5_000

@@ -60,4 +60,4 @@ class AuditEvent:
     transaction: str = ""
     """The caller's own id of the request (``x-global-transaction-id``)."""
     count: int = 1
-    """How many requests the line stands for; more than one only for refusals of strangers."""
+    """How many requests the line stands for; more than one only for refusals."""

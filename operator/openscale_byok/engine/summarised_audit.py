@@ -1,35 +1,44 @@
-"""Refusals of strangers in the audit: the first one of an address, then one line a minute with their number.
+"""Refusals in the audit, bounded: the first ones of a minute have a line of their own, the rest a line with their number.
 
-Whatever was granted, was asked by somebody who is known, or names an object has a line of its own, always.
+A stranger has one line of their own in a minute, a known caller sixty. Whatever was granted or failed has a line of its
+own, always.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from openscale_byok.core.audit import Action, AuditEvent
+from openscale_byok.core.audit import AuditEvent
 from openscale_byok.core.network import network_of
 from openscale_byok.engine.context import log
 from openscale_byok.errors import Unavailable
 from openscale_byok.ports import Audit, Clock
 
 EVERY_SECONDS = 60.0
+LINES_OF_A_STRANGER, LINES_OF_A_CALLER = 1, 60
+"""Of their own, in `EVERY_SECONDS`."""
 MOST = 1_000
-"""Networks that are counted apart at once, at some 500 bytes each; the rest is counted together."""
+"""Callers, and networks of strangers, that are counted apart at once, at some 500 bytes each; the rest is counted
+together."""
 LOOK_SECONDS = 5.0
-OTHERS = ""
-"""The network of those that are counted together: their line names no address."""
+
+_Caller = tuple[str, str]
+"""Who vouches, and for whom; or nobody, and the network that a stranger came from."""
+OTHERS: _Caller = ("", "")
+"""Those that are counted together: their line names neither a caller nor an address."""
 
 
 @dataclass(slots=True)
-class _Refusals:
-    """Of one network, since its last line."""
+class _Minute:
+    """A caller's refusals since the last lines with their number."""
 
-    event: AuditEvent
-    """What a line about them says."""
     due: float
-    number: int = 0
+    lines: int = 0
+    """Those that had a line of their own."""
+    counted: Counter[AuditEvent] = field(default_factory=Counter)
+    """By what their line says: action and reason are few, and names are not in it."""
 
 
 class SummarisedAudit:
@@ -39,39 +48,44 @@ class SummarisedAudit:
         self._audit = audit
         self._clock = clock
         self._most = most
-        self._networks: dict[str, _Refusals] = {}
+        self._callers: dict[_Caller, _Minute] = {}
 
     def write(self, event: AuditEvent) -> None:
         """See `ports.Audit`. What is only counted cannot fail: its line is tried again until it is written."""
-        if event.action is not Action.REQUEST or event.outcome != "denied" or event.who or event.kind:
+        if event.outcome != "denied":
             self._audit.write(event)
             return
-        network = network_of(event.source)
-        if network not in self._networks and len(self._networks) >= self._most:
-            network = OTHERS
-        known = self._networks.get(network)
-        if known is not None:
-            known.number += 1
+        about = _about(event)
+        caller = (event.by, event.who) if event.who else ("", about.source)
+        if caller not in self._callers and len(self._callers) >= self._most:
+            caller, about = OTHERS, replace(about, who="", by="", source="")
+        minute = self._callers.get(caller)
+        if minute is not None and minute.lines >= (LINES_OF_A_CALLER if event.who else LINES_OF_A_STRANGER):
+            minute.counted[about] += 1
             return
         self._audit.write(event)
-        about = replace(event, name="", trace="", transaction="", source=network)
-        self._networks[network] = _Refusals(about, self._clock.monotonic() + EVERY_SECONDS)
+        if minute is None:
+            minute = self._callers[caller] = _Minute(self._clock.monotonic() + EVERY_SECONDS)
+        minute.lines += 1
 
     def settle(self, *, all_of_them: bool = False) -> None:
-        """Write the lines that are due. Whoever was quiet for a minute is forgotten."""
+        """Write the lines that are due. Whoever was counted in no line for a minute has lines of their own again."""
         now = self._clock.monotonic()
-        for network, known in list(self._networks.items()):
-            if not all_of_them and now < known.due:
+        for caller, minute in list(self._callers.items()):
+            if not all_of_them and now < minute.due:
                 continue
-            if not known.number:
-                del self._networks[network]
+            if not minute.counted:
+                del self._callers[caller]
                 continue
             try:
-                self._audit.write(replace(known.event, count=known.number))
+                while minute.counted:
+                    about, number = next(iter(minute.counted.items()))
+                    self._audit.write(replace(about, count=number))
+                    del minute.counted[about]
             except Unavailable as error:
                 log.error("refusals not audited yet", reason=error.reason.value, message=error.message)
                 return
-            known.number, known.due = 0, now + EVERY_SECONDS
+            minute.due = now + EVERY_SECONDS
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -88,3 +102,9 @@ class SummarisedAudit:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self.settle()
+
+
+def _about(event: AuditEvent) -> AuditEvent:
+    """What a line about many of them says: who, what and why; of strangers also from where."""
+    source = "" if event.who else network_of(event.source)
+    return AuditEvent(event.action, event.outcome, event.who, event.by, source=source, reason=event.reason)
