@@ -1,6 +1,7 @@
 """What is stored was tampered with, copied, moved or lost: said, never used, and mended from the source or by hand."""
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -224,22 +225,40 @@ def test_an_envelope_of_a_newer_format_is_left_alone(team: Team) -> None:
     assert {entry["rootKey"] for entry in entries} == {key, "global"}
 
 
-def test_a_wrapped_data_key_that_was_tampered_with(team: Team) -> None:
+def _flipped_key(team: Team, entry: Object) -> Object:
+    """Its wrapped form, one character changed."""
+    return entry | {"wrapped": flipped(entry["wrapped"])}
+
+
+def _foreign_key(team: Team, entry: Object) -> Object:
+    """In its place the wrapped form of a former data key of the same instance, which unwraps without complaint."""
+    team.patch("OpenScaleInstance", "prod", {"spec": {"dataKeyRevision": 1}})
+    team.until(lambda: [key["id"] for key in _data_keys(team)] not in ([entry["id"]], []), "another data key")
+    team.until_settled()
+    (active,) = _data_keys(team)
+    return active | {"wrapped": entry["wrapped"]}
+
+
+def _data_keys(team: Team) -> list[Object]:
+    return list(team.get("OpenScaleInstance", "prod")["status"]["properties"]["dataKeys"])
+
+
+@pytest.mark.parametrize("tampered", [_flipped_key, _foreign_key])
+def test_a_wrapped_data_key_that_was_tampered_with(team: Team, tampered: Callable[[Team, Object], Object]) -> None:
     """Found at the next unwrap: Ready is no longer said, nothing is overwritten; put back, all is well again."""
     team.instance()
     team.marts("one", handover=True)
     team.until_ready("one")
-    (entry,) = team.get("OpenScaleInstance", "prod")["status"]["properties"]["dataKeys"]
-    parts = entry["wrapped"].split(".")
-    parts[3] = ("A" if parts[3][0] != "A" else "B") + parts[3][1:]
-    junk = {"status": {"properties": {"dataKeys": [entry | {"wrapped": ".".join(parts)}]}}}
-    team.patch("OpenScaleInstance", "prod", junk, status=True)
+    (entry,) = _data_keys(team)
+    junk = tampered(team, entry)
+    (good,) = _data_keys(team)
+    team.patch("OpenScaleInstance", "prod", {"status": {"properties": {"dataKeys": [junk]}}}, status=True)
     team.scene.operator.restart()
     found = team.until_reason("OpenScaleInstance", "prod", "Tampered")
     assert found["status"] == "False"
     team.until_settled()
     team.nothing_written()
-    team.patch("OpenScaleInstance", "prod", {"status": {"properties": {"dataKeys": [entry]}}}, status=True)
+    team.patch("OpenScaleInstance", "prod", {"status": {"properties": {"dataKeys": [good]}}}, status=True)
     team.until_ready("prod", kind="OpenScaleInstance")
     team.prove("global")
 

@@ -187,6 +187,13 @@ async def test_every_sort_of_identity(signer, reviews, iam_id):
     assert (await reviews.caller(signer.token(iam_id=iam_id))).user == f"iam:{iam_id}"
 
 
+@pytest.mark.parametrize("name", ["groups", "group", "roles", "user", "extra", "username", "sub"])
+async def test_no_claim_makes_it_a_group_or_another_user(signer, reviews, name):
+    """Whoever has IAM issue claims of their choice is who `iam_id` says, in no group of the cluster."""
+    caller = await reviews.caller(signer.token(**{name: ["system:masters"] if name != "sub" else "system:masters"}))
+    assert (caller.user, caller.groups, caller.extra) == ("iam:iam-ServiceId-1", (), ())
+
+
 @pytest.mark.parametrize("claims", [{"exp": -1.0}, {"iat": 9.0, "exp": 60.0}, {"nbf": 9.0}, {"exp": 1.5}], ids=str)
 async def test_clocks_differ_a_little(signer, reviews, claims):
     """By so much a token may be over or from the future."""
