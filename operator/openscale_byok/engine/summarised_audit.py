@@ -1,4 +1,4 @@
-"""Refusals in the audit, bounded: the first ones of a minute have a line of their own, the rest a line with their number.
+"""Refusals in the audit, bounded: the first ones of a minute have lines of their own, the rest one with their number.
 
 A stranger has one line of their own in a minute, a known caller sixty. Whatever was granted or failed has a line of its
 own, always.
