@@ -9,7 +9,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from key_protect_emulator.control import Emulator
 from local_cluster.certificates import Authority
+from openscale_byok.adapters import http
+from openscale_byok.adapters.egress import Way
 from openscale_byok.adapters.global_key import GlobalKey, generate_values
 from openscale_byok.adapters.iam import Iam
 from openscale_byok.adapters.root_keys import Policy, RootKeyDirectory
@@ -34,6 +36,7 @@ from openscale_byok.ports import KeySeen
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import RootKeyBinding
 from sim.views import instance
+from stage.connect_proxy import ConnectProxy, connect_proxy
 
 POLL_SECONDS = 0.05
 CACHE_SECONDS = 14_400
@@ -42,6 +45,8 @@ TOKEN_SECONDS = 3_600.0
 ANSWER_SECONDS = 1.0
 """How long an answer may take here; `http.TIMEOUT` is ten times that."""
 SECRET, ACCOUNT, UID = "key-protect", "openscale", "uid-a"
+IAM_HOST = "localhost"
+"""By another name than Key Protect: it is asked without the proxy."""
 ISSUER = "https://cluster.example.com"
 
 
@@ -113,7 +118,7 @@ class TlsRelay:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         pair = authority.server("key-protect")
         self._context.load_cert_chain(pair.certificate, pair.key)
-        self.trust = ssl.create_default_context(cafile=authority.certificate)
+        self.authority = authority.certificate
         self._host, _, port = target.rpartition("/")[2].partition(":")
         self._port = int(port)
         self._open: set[asyncio.StreamWriter] = set()
@@ -173,6 +178,7 @@ class Stage:
     service_id: str
     scope: Scope
     looked: "Looks"
+    proxy: ConnectProxy
     api_key: str = field(repr=False)
     data_key: DataKey | None = field(default=None, repr=False)
     wrapped: str = field(default="", repr=False)
@@ -240,7 +246,7 @@ class Looks:
 
 
 @asynccontextmanager
-async def staged(emulator: Emulator, folder: Path, *, profile: bool, tls: bool) -> AsyncIterator[Stage]:
+async def staged(emulator: Emulator, folder: Path, *, profile: bool, tls: bool, proxied: bool) -> AsyncIterator[Stage]:
     """Followed, looked at and found well; no data key is at hand yet."""
     crn, namespace, clock, looks = emulator.create_root_key(emulator.instance), Namespace(), Clock(), Looks()
     relay = TlsRelay(folder, emulator.url)
@@ -254,22 +260,22 @@ async def staged(emulator: Emulator, folder: Path, *, profile: bool, tls: bool) 
         made = emulator.create_trusted_profile("blinded", issuer=ISSUER, namespace="n", service_account=ACCOUNT)
         emulator.grant(made, emulator.instance, role="Reader")
         credentials = {"trustedProfile": {"id": made, "serviceAccountName": ACCOUNT}}
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=relay.trust),
-        timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
-        auto_decompress=False,
-    )
-    async with session, relay.serving():
-        policy = Policy(default_endpoint=relay.url if tls else emulator.url, trusted_profiles=True)
+    async with AsyncExitStack() as stack:
+        proxy = stack.enter_context(connect_proxy())
+        way = Way(proxy.url if proxied else "", direct=[IAM_HOST], ca_bundle=str(relay.authority))
+        limit = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        session = await stack.enter_async_context(http.open_session(way, limit))
+        await stack.enter_async_context(relay.serving())
+        policy = Policy(default_endpoint=relay.url if tls or proxied else emulator.url, trusted_profiles=True)
         secret = GlobalKey(_Fixed(), "byok", "global-key")
-        iam = Iam(session, emulator.iam_url, now=clock.monotonic)
+        iam = Iam(session, emulator.iam_url.replace("127.0.0.1", IAM_HOST), now=clock.monotonic)
         directory = RootKeyDirectory(session, iam, namespace, namespace, policy, global_key=secret)
         tuning = Tuning(key_poll_seconds=POLL_SECONDS)
         keys = DataKeys(clock)
         context = Context(None, None, directory, clock, keys, None, tuning, (looks,))  # type: ignore[arg-type] # unused
         scope = Scope(("n", "prod"), instance=instance(), bindings={"a": _binding(crn, credentials)})
         poll = KeyPoll(context, lambda _: None)
-        stage = Stage(emulator, relay, namespace, clock, context, crn, service_id, scope, looks, api_key)
+        stage = Stage(emulator, relay, namespace, clock, context, crn, service_id, scope, looks, proxy, api_key)
         kms, _ = context.kms(scope, crn)
         stage.data_key, made_key = await kms.generate(aad_of(scope.instance))
         stage.wrapped = made_key.ciphertext

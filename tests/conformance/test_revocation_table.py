@@ -33,6 +33,7 @@ class Row:
     """What it is refused for in the end; None where that is Key Protect's own no."""
     profile: bool = False
     tls: bool = False
+    proxied: bool = False
 
 
 def _set(**values: object) -> Reach:
@@ -78,6 +79,17 @@ def _revoked_without_the_secret(stage: Stage) -> None:
     stage.emulator.revoke(stage.service_id)
 
 
+def _proxy(**trouble: object) -> Row:
+    """From here on no tunnel lasts, and this is what whoever asks for a new one gets."""
+
+    def reach(stage: Stage) -> None:
+        for name, value in trouble.items():
+            setattr(stage.proxy, name, value)
+        stage.relay.cut()
+
+    return Row(reach, OUTAGE if trouble else POLL, proxied=True)
+
+
 GONE, EMPTY = _set(values=None), _set(values={"apikey": b""})
 WRONG_KEY, FORBIDDEN = _set(values={"other": b"x"}), _set(forbidden=True)
 NO_ACCOUNT, HANGS = _set(account=False), _set(hangs=True)
@@ -115,6 +127,9 @@ ROWS = {
     "IAM away, token good, and the grant removed": Row(_revoked_while_iam_is_away, POLL, Reason.NOT_AUTHORIZED),
     "IAM away, no token left": Row(_then_tokens_end(_fault("iam.token", status=503)), OUTAGE),
     "redirect": Row(_fault("*", status=307), OUTAGE),
+    **{f"a proxy that answers {status}": _proxy(status=status) for status in (302, 403, 407, 410, 502)},
+    "a proxy that says nothing": _proxy(silent=True),
+    "a proxy": _proxy(),
     "another key's metadata": Row(_another_key, POLL, Reason.CRN_MISMATCH),
     "a wrapped key that unwraps to another": Row(_another_data_key, POLL),
 }
@@ -125,7 +140,7 @@ LOOKS = 2
 @pytest.fixture
 async def stage(request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Path) -> AsyncIterator[Stage]:
     row: Row = ROWS[request.node.callspec.params["name"]]
-    async with staged(emulator, tmp_path, profile=row.profile, tls=row.tls) as made:
+    async with staged(emulator, tmp_path, profile=row.profile, tls=row.tls, proxied=row.proxied) as made:
         yield made
     emulator.clear_faults()
 

@@ -15,6 +15,7 @@ WRONG = {
     "NAMESPACE": "", "GLOBAL_KEY_SECRET": "", "GLOBAL_ROOT_KEY": CANARY, "GLOBAL_ROOT_KEY_FORMER": f"{CRN}:{CANARY}",
     "GLOBAL_ROOT_KEY_SECRET": "", "GLOBAL_ROOT_KEY_ENDPOINT": f"ftp://{CANARY}",
     "IAM_URL": f"ftp://{CANARY}", "KEY_PROTECT_URL": f"//{CANARY}",
+    "PROXY_URL": f"http://me:{CANARY}@proxy.example.com:3128", "NO_PROXY": f'["https://{CANARY}"]',
     "ALLOWED_INSTANCES": f'{{"{CANARY}": "team-a"}}',
     "MINIMUM_RETENTION_DAYS": "-1",
     "INSECURE_HTTP": CANARY,
@@ -27,6 +28,9 @@ RIGHT = {
     "GLOBAL_ROOT_KEY_ENDPOINT": ("https://kp.example.com", "https://kp.example.com"),
     "IAM_URL": ("https://iam.example.com", "https://iam.example.com"), "INSECURE_HTTP": ("true", True),
     "KEY_PROTECT_URL": ("https://kp.example.com", "https://kp.example.com"),
+    "PROXY_URL": ("https://[::1]:3128/", "https://[::1]:3128"),
+    "NO_PROXY": ('["KP.example.com.", "*.private.example.com"]', ("kp.example.com", "*.private.example.com")),
+    "PROXY_CREDENTIALS": ("/etc/proxy", "/etc/proxy"), "CA_BUNDLE": ("/etc/ca.crt", "/etc/ca.crt"),
     "ALLOWED_ENDPOINTS": ('["https://kp.example.com"]', ("https://kp.example.com",)),
     "ALLOWED_ROOT_KEYS": ('{"team-a": ["crn:v1:"]}', {"team-a": ("crn:v1:",)}),
     "ALLOWED_INSTANCES": (f'{{"{GUID}": "team-a", "*": "*"}}', {GUID: "team-a", "*": "*"}),
@@ -87,6 +91,17 @@ def test_http_is_for_development_alone(environment, name):
     assert CANARY in str(getattr(Settings(), name.lower()))
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["proxy.example.com:3128", "socks5://p:1", "http://", "http://p:x", "http://p/path", "http://p?q", "http://u@p"],
+)
+def test_what_is_no_proxy_is_told_so_in_a_sentence(environment, url):
+    """With the shape that is wanted, and where a user name and a password belong."""
+    environment("PROXY_URL", url)
+    with pytest.raises(ValidationError, match="must be http://HOST:PORT or https://HOST:PORT.*PROXY_CREDENTIALS"):
+        Settings()
+
+
 def test_without_any_it_starts():
     """The defaults are whole: nothing but the global key and IBM's own endpoints."""
     settings = Settings()
@@ -102,6 +117,9 @@ def test_they_reach_what_they_are_for(environment):
     tuning, policy = Settings().tuning(), Settings().policy()
     assert (tuning.key_poll_seconds, tuning.source_refresh_seconds) == (0.1, 86_400.0)
     assert (tuning.writes_in_flight, tuning.instances_at_once) == (256, 1)
+    way = Settings().way()
+    assert (way.proxy, way.direct[0]) == ("https://[::1]:3128", "kp.example.com")
+    assert (way.credentials, way.ca_bundle) == ("/etc/proxy", "/etc/ca.crt")
     assert (policy.endpoints, policy.default_endpoint) == (("https://kp.example.com",), "https://kp.example.com")
     assert (policy.root_keys, policy.trusted_profiles) == ({"team-a": ("crn:v1:",)}, True)
 

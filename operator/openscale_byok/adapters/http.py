@@ -7,6 +7,8 @@ from typing import Any
 
 import aiohttp
 
+from openscale_byok.adapters import egress
+from openscale_byok.adapters.egress import Egress, Way
 from openscale_byok.adapters.resolver import HostResolver
 from openscale_byok.errors import Unavailable
 from openscale_byok.reasons import Reason
@@ -19,6 +21,7 @@ MAX_RETRY_AFTER = 300.0
 """Nobody may silence us for longer than this: while we ask nothing, a revocation goes unnoticed."""
 TO_ONE_HOST = 1_000
 """Connections at once. There is no bound over all hosts: one that hangs must not take another's."""
+DIRECTLY = Way()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,21 @@ class Answer:
         return f"Answer({self.status})"
 
 
-def open_session() -> aiohttp.ClientSession:
+def open_session(way: Way = DIRECTLY, timeout: aiohttp.ClientTimeout = TIMEOUT) -> aiohttp.ClientSession:
     """A session that takes nothing from the environment: no proxy, no netrc, no cookies.
 
     What comes compressed is for `exchange` to open, which knows when to stop.
+
+    Raises:
+        Refused: what the settings say of the way cannot be used.
     """
+    through = Egress(way)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=TO_ONE_HOST, resolver=HostResolver()),
-        timeout=TIMEOUT,
+        connector=aiohttp.TCPConnector(
+            limit=0, limit_per_host=TO_ONE_HOST, resolver=HostResolver(), ssl=through.context
+        ),
+        middlewares=(through,),
+        timeout=timeout,
         trust_env=False,
         auto_decompress=False,
         headers={"Accept-Encoding": "identity"},
@@ -69,12 +79,10 @@ async def exchange(
             status, headers = answer.status, answer.headers
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         # How exactly a connection fails differs from try to try: that is for the log, where it is not news each time.
-        text = f"{_host(url)} cannot be reached"
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            text = f"{_host(url)} shows a certificate that this operator does not trust"
+        text = egress.unreachable(_host(url), error)
         raise Unavailable(unreachable, text, trace=type(error).__name__) from None
     retry_after = _seconds(headers.get("Retry-After"))
-    if len(raw) > MAX_BODY or status >= 500 or status == 429 or 300 <= status < 400:
+    if len(raw) > MAX_BODY or status >= 500 or status in (429, egress.PROXY_REFUSES) or 300 <= status < 400:
         raise Unavailable(unreachable, f"{_host(url)} answers {status}", retry_after=retry_after)
     try:
         body = json.loads(raw)

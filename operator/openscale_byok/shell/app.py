@@ -93,7 +93,7 @@ async def grounded(
         Cluster.connect(
             calls + reviews, FairQueue(calls, most_of_one=calls - calls // 4), FairQueue(PAGES_AT_ONCE, most_of_one=1)
         ) as cluster,
-        http.open_session() as session,
+        http.open_session(settings.way()) as session,
     ):
         await expect_our_kinds(cluster)
         instances = await cluster.instances()

@@ -6,12 +6,15 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from openscale_byok.adapters.egress import Way
 from openscale_byok.adapters.root_keys import Policy
 from openscale_byok.core.instance_policy import InstancePolicy
 from openscale_byok.engine.context import Tuning
 from openscale_byok.resources.base import DNS_SUBDOMAIN, GUID
 from openscale_byok.resources.crn import ROOT_KEY_PATTERN
 
+PROXY_URL = r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/?"
+HOST_PATTERN = r"(\*\.)?[a-z0-9._-]+|\[?[0-9a-f:.]+\]?"
 ROOT_KEY_OR_NONE = f"^$|{ROOT_KEY_PATTERN}"
 PROCESSOR_SHARE = 0.3
 """What the passes of one namespace may take of the processor: two may be full of work, and a third still runs."""
@@ -60,6 +63,22 @@ class Settings(BaseSettings):
             description="Key Protect, instead of the public endpoint that follows from each CRN (private network).",
         ),
     ] = ""
+    proxy_url: Annotated[
+        str, Field(description="HTTP proxy for Key Protect and IAM, by CONNECT; never for the API server. Empty: none.")
+    ] = ""
+    no_proxy: Annotated[
+        tuple[str, ...], Field(description="Hosts that are asked without the proxy; a JSON list, '*.' allowed.")
+    ] = ()
+    proxy_credentials: Annotated[
+        str, Field(description="Folder with the files username and password for the proxy. Empty: it asks for none.")
+    ] = ""
+    ca_bundle: Annotated[
+        str,
+        Field(
+            description="PEM file of authorities that are trusted for Key Protect, IAM and the proxy, besides those of "
+            "the machine."
+        ),
+    ] = ""
     allowed_endpoints: Annotated[
         tuple[str, ...],
         Field(description="Endpoints that a binding may name in spec.rootKey.endpoint; a JSON list, '*.' allowed."),
@@ -105,6 +124,28 @@ class Settings(BaseSettings):
         if not info.data.get("insecure_http", False) and any(url.lower().startswith("http://") for url in urls):
             raise ValueError("must be https; for development, OPENSCALE_BYOK_INSECURE_HTTP=true allows http")
         return given
+
+    @field_validator("proxy_url")
+    @classmethod
+    def _a_proxy(cls, given: str) -> str:
+        """A password in it would be in the pod's spec, and in every message that names the proxy."""
+        if given and not re.fullmatch(PROXY_URL, given, re.IGNORECASE):
+            raise ValueError(
+                "must be http://HOST:PORT or https://HOST:PORT, without a path; a user name and a password belong into "
+                "the files of OPENSCALE_BYOK_PROXY_CREDENTIALS"
+            )
+        return given.rstrip("/")
+
+    @field_validator("no_proxy")
+    @classmethod
+    def _hosts(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(HOST_PATTERN, one, re.IGNORECASE) for one in given):
+            raise ValueError("each must be a host name or an address, without scheme and port, or '*.' and a domain")
+        return tuple(one.lower().rstrip(".") for one in given)
+
+    def way(self) -> Way:
+        """The way to Key Protect and IAM."""
+        return Way(self.proxy_url, self.no_proxy, self.proxy_credentials, self.ca_bundle)
 
     def tuning(self) -> Tuning:
         """The numbers that the engine needs."""
