@@ -39,9 +39,12 @@ def test_the_pod_is_restricted(values, component):
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
     mounted = {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]}
-    assert mounted - {"secret"} == {"projected", "emptyDir"}
-    given = component == "gateway" and values.get("gateway", {}).get("tls")
-    assert ("secret" in mounted) == bool(given), "a Secret is a file only where it is the certificate"
+    assert mounted - {"secret", "configMap"} == {"projected", "emptyDir"}
+    named = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    settings = values.get("settings", {})
+    given = {settings.get(name, {}).get("secretName") for name in ("proxy", "caBundle")}
+    given |= {values.get("gateway", {}).get("tls", {}).get("secretName")} if component == "gateway" else set()
+    assert named == given - {None}, "a Secret is a file only where a value says so"
     (container,) = pod["containers"]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
@@ -61,7 +64,8 @@ def test_the_token_is_where_clients_look_for_it(values, component):
     assert all(account["automountServiceAccountToken"] is False for account in accounts)
     (container,) = pod["containers"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    mounts.pop("certificate", None)
+    for name in ("certificate", "proxy", "ca-bundle"):
+        mounts.pop(name, None)
     assert mounts == {"kube-api-access": "/var/run/secrets/kubernetes.io/serviceaccount", "tmp": "/tmp"}  # noqa: S108
     (token,) = [volume["projected"] for volume in pod["volumes"] if "projected" in volume]
     paths = {"token": "serviceAccountToken", "ca.crt": "configMap", "namespace": "downwardAPI"}
@@ -154,9 +158,40 @@ def test_every_setting_arrives(everything, monkeypatch, component):
     given = everything["settings"]
     assert found.trusted_profiles is True
     for name, value in given.items():
+        if name in ("proxy", "caBundle"):
+            continue  # test_the_way_to_ibm_arrives
         snake = re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)
         read = json.loads(json.dumps(getattr(found, snake)))
         assert read == value, name
+
+
+@pytest.mark.parametrize("component", ["operator", "gateway"])
+def test_the_way_to_ibm_arrives(everything, monkeypatch, component):
+    """Proxy and authorities are read as they were given, from files that the pod has."""
+    found, given = _settings(everything, monkeypatch, component), everything["settings"]
+    assert (found.proxy_url, list(found.no_proxy)) == (given["proxy"]["url"], given["proxy"]["noProxy"])
+    (container,) = _pod(everything, component)["containers"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"] if mount.get("readOnly")}
+    volumes = {volume["name"]: volume for volume in _pod(everything, component)["volumes"]}
+    assert volumes[mounts[found.proxy_credentials]]["secret"]["secretName"] == "of-the-proxy"
+    folder, _, key = found.ca_bundle.rpartition("/")
+    assert (volumes[mounts[folder]]["configMap"], key) == ({"name": "authorities"}, "bundle.pem")
+    in_secret = _pod({"settings": {"caBundle": {"secretName": "authorities"}}}, component)["volumes"]
+    assert [volume["secret"]["secretName"] for volume in in_secret if "secret" in volume] == ["authorities"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"proxy": {"secretName": "s"}}, "settings.proxy.secretName: there is no proxy"),
+        ({"caBundle": {"secretName": "s", "configMapName": "c"}}, "settings.caBundle: name a ConfigMap or a Secret"),
+    ],
+    ids=["no proxy", "both"],
+)
+def test_a_way_that_makes_no_sense_is_refused(settings, sentence):
+    """By the name of its value."""
+    with pytest.raises(helm_python.HelmRenderError, match=sentence):
+        chart.render({"settings": settings})
 
 
 def test_every_setting_of_the_gateway_arrives(everything, monkeypatch):

@@ -1,6 +1,6 @@
 {{- /* The settings that operator and gateway share, as a list of variables. */ -}}
 {{- define "openscale-byok.settings" -}}
-{{- toYaml (list
+{{- toYaml (concat (include "openscale-byok.egressEnv" . | fromYamlArray) (list
   (dict "name" "OPENSCALE_BYOK_GLOBAL_KEY_SECRET" "value" .Values.settings.globalKeySecret)
   (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY" "value" .Values.settings.globalRootKey)
   (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_FORMER" "value" .Values.settings.globalRootKeyFormer)
@@ -21,7 +21,7 @@
   (dict "name" "OPENSCALE_BYOK_AUDIT_FILE" "value" .Values.settings.auditFile)
   (dict "name" "OPENSCALE_BYOK_AUDIT_CHAIN" "value" (toString .Values.settings.auditChain))
   (dict "name" "OPENSCALE_BYOK_LOG_LEVEL" "value" .Values.settings.logLevel)
-) -}}
+)) -}}
 {{- end -}}
 
 {{- /* The pod of a component:
@@ -93,6 +93,9 @@ spec:
           mountPath: {{ include "openscale-byok.certificateFolder" . }}
           readOnly: true
         {{- end }}
+        {{- with include "openscale-byok.egressMounts" .root }}
+        {{- . | nindent 8 }}
+        {{- end }}
   volumes:
     # What automountServiceAccountToken would give to every container, also to those that others inject.
     - name: kube-api-access
@@ -121,6 +124,9 @@ spec:
       secret:
         secretName: {{ . }}
         defaultMode: 0444 # the user of the image, or of OpenShift, is not known here
+    {{- end }}
+    {{- with include "openscale-byok.egressVolumes" .root }}
+    {{- . | nindent 4 }}
     {{- end }}
   {{- with $values.nodeSelector }}
   nodeSelector:
