@@ -38,7 +38,8 @@ class ConnectProxy:
     """The first line of everything else."""
     url: str = ""
 
-    def _serve(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+    def serve(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Meet whoever comes, until the listener ends."""
         with contextlib.suppress(OSError):
             while True:
                 peer, _ = listener.accept()
@@ -98,7 +99,9 @@ class ConnectProxy:
     def _refusal(self, status: int) -> bytes:
         more = "Location: https://127.0.0.1:1/\r\n" if 300 <= status < 400 else ""
         more += 'Proxy-Authenticate: Basic realm="proxy"\r\n' if status == 407 else ""
-        head = f"HTTP/1.1 {status} No\r\n{more}Content-Type: application/json\r\nContent-Length: {len(self.page)}\r\n\r\n"
+        head = (
+            f"HTTP/1.1 {status} No\r\n{more}Content-Type: application/json\r\nContent-Length: {len(self.page)}\r\n\r\n"
+        )
         return head.encode() + self.page
 
 
@@ -126,6 +129,6 @@ def connect_proxy(
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         scheme = "http" if context is None else "https"
         found.url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
-        threading.Thread(target=found._serve, args=(listener, context), daemon=True).start()
+        threading.Thread(target=found.serve, args=(listener, context), daemon=True).start()
         yield found
         listener.shutdown(socket.SHUT_RDWR)

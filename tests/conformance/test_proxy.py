@@ -15,7 +15,7 @@ from key_protect_emulator.control import Emulator
 from local_cluster.certificates import Authority
 from openscale_byok.adapters import http
 from openscale_byok.adapters.egress import Way
-from openscale_byok.adapters.global_key import GlobalKey, generate_values
+from openscale_byok.adapters.global_key import GlobalKey
 from openscale_byok.adapters.iam import Iam
 from openscale_byok.adapters.root_keys import Policy, RootKeyDirectory
 from openscale_byok.errors import Refused, Unavailable
@@ -174,11 +174,19 @@ async def test_a_proxy_over_tls(network: Network) -> None:
     own.mkdir()
     authority = Authority(own)
     pair = authority.server("proxy")
+    other = network.folder / "without-the-proxys.crt"
+    other.write_bytes(network.bundle.read_bytes())
     network.bundle.write_bytes(network.bundle.read_bytes() + authority.certificate.read_bytes())
     with connect_proxy(network.proxy.hosts, (USER, CANARY), certificate=(pair.certificate, pair.key)) as proxy:
         way = network.way(proxy=proxy.url, credentials=network.credentials(CANARY))
         async with http.open_session(way) as session:
             assert (await network.kms(session).look()).version
+        async with http.open_session(network.way(proxy=proxy.url, ca_bundle=str(other))) as session:
+            failed = await fails(session, network)
+        assert (
+            failed.message
+            == "the proxy of OPENSCALE_BYOK_PROXY_URL shows a certificate that this operator does not trust"
+        )
         assert set(proxy.asked) == {f"{KEY_PROTECT}:443", f"{IAM}:443"}
 
 
@@ -205,7 +213,7 @@ async def test_a_bundle_that_cannot_be_read_is_refused_at_the_start(
         path.mkdir()
     elif content is not None:
         path.write_text(content)
-    with pytest.raises(Refused, match="^OPENSCALE_BYOK_CA_BUNDLE: .*bundle.crt: ") as refused:
+    with pytest.raises(Refused, match=r"^OPENSCALE_BYOK_CA_BUNDLE: .*bundle.crt: ") as refused:
         http.open_session(Way(ca_bundle=str(path)))
     assert cause in refused.value.message
     assert CANARY not in str(refused.value)
@@ -223,6 +231,6 @@ async def test_credentials_that_cannot_be_used_are_refused_at_the_start(
     for name, content in (("username", username), ("password", password)):
         if content is not None:
             (tmp_path / name).write_text(content)
-    with pytest.raises(Refused, match="^OPENSCALE_BYOK_PROXY_CREDENTIALS: ") as refused:
+    with pytest.raises(Refused, match=r"^OPENSCALE_BYOK_PROXY_CREDENTIALS: ") as refused:
         http.open_session(Way(proxy="http://127.0.0.1:9", credentials=str(tmp_path)))
     assert cause in refused.value.message

@@ -98,7 +98,7 @@ def test_http_is_for_development_alone(environment, name):
 def test_what_is_no_proxy_is_told_so_in_a_sentence(environment, url):
     """With the shape that is wanted, and where a user name and a password belong."""
     environment("PROXY_URL", url)
-    with pytest.raises(ValidationError, match="must be http://HOST:PORT or https://HOST:PORT.*PROXY_CREDENTIALS"):
+    with pytest.raises(ValidationError, match=r"must be http://HOST:PORT or https://HOST:PORT.*PROXY_CREDENTIALS"):
         Settings()
 
 

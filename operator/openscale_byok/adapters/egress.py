@@ -107,7 +107,8 @@ def unreachable(host: str, error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return f"{host} cannot be reached: the proxy of {_PROXY} cannot be"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        who = host if error.host == host.rpartition(":")[0].strip("[]") or error.host == host else f"{host}, or a proxy,"
+        of_proxy = error.host not in (host, host.rpartition(":")[0].strip("[]"))
+        who = f"the proxy of {_PROXY}" if of_proxy else host
         return f"{who} shows a certificate that this operator does not trust"
     return f"{host} cannot be reached"
 
