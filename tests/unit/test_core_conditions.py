@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kstatus import kstatus
 from openscale_byok.core import conditions
 from openscale_byok.core.conditions import Wanted, merged
 from openscale_byok.errors import Refused
@@ -83,22 +84,6 @@ def test_what_is_said_no_more_goes():
     assert [found["type"] for found in after or []] == ["Ready"]
     after = merged((stored(READY), stored(replace(NOT_READY, type="Stalled", status="True"))), (READY,), 1, AFTER)
     assert [found["type"] for found in after or []] == ["Ready"]
-
-
-def kstatus(raw: dict) -> str:
-    """What cli-utils' kstatus (and Flux, and Helm with it) reads in an object: `status.Compute`, in Python."""
-    meta, status = raw["metadata"], raw.get("status", {})
-    if meta.get("deletionTimestamp"):
-        return "Terminating"
-    if status.get("observedGeneration", meta["generation"]) != meta["generation"]:
-        return "InProgress"
-    for found in status.get("conditions", ()):
-        if found["type"] == "Reconciling" and found["status"] == "True":
-            return "InProgress"
-        if found["type"] == "Stalled" and found["status"] == "True":
-            return "Failed"
-    ready = next((found["status"] for found in status.get("conditions", ()) if found["type"] == "Ready"), "True")
-    return "Current" if ready == "True" else "InProgress"
 
 
 def read(seen) -> dict[str, tuple[str, str]]:
@@ -231,9 +216,21 @@ SAID = {
         view(instance([entry(NEW)]), marts=[mart()], closed={NEW.id: AWAY}, shut=frozenset({NEW.id})),
         {"prod": ("InProgress", "KeyProtectUnavailable"), "one": ("InProgress", "KeyProtectUnavailable")},
     ),
-    "suspended": (
+    "suspended, with something left to do": (
         view(instance(BOTH, suspend=True), marts=[mart("one", OLD, ready=True), mart("two")]),
         {"prod": ("InProgress", "Suspended"), "one": ("Current", "Sealed"), "two": ("InProgress", "Suspended")},
+    ),
+    "suspended, with nothing left to do": (
+        view(instance([entry(NEW)], suspend=True), marts=[mart("one", NEW, ready=True), mart("two")]),
+        {"prod": ("Current", "Suspended"), "one": ("Current", "Sealed"), "two": ("InProgress", "Suspended")},
+    ),
+    "suspended, and its root key disabled": (
+        view(instance([entry(NEW)], suspend=True), closed={NEW.id: NO}, shut=frozenset({NEW.id})),
+        {"prod": ("Failed", "KeyDisabled")},
+    ),
+    "suspended, and Key Protect not reached": (
+        view(instance([entry(NEW)], suspend=True), closed={NEW.id: AWAY}, shut=frozenset({NEW.id})),
+        {"prod": ("InProgress", "Suspended")},
     ),
     "an id that another one has": (
         view(instance(), marts=[mart()], conflict=Refused(Reason.CONFLICT, "claimed")),
@@ -259,7 +256,8 @@ def test_kstatus_reads_what_is_meant(seen, wanted):
 
 @pytest.mark.parametrize("seen", [row[0] for row in SAID.values()], ids=SAID)
 def test_conditions_keep_to_their_rules(seen):
-    """One Ready, at most one of Reconciling and Stalled, and neither beside Ready=True; each of this generation."""
+    """One Ready, at most one of Reconciling and Stalled, and neither beside Ready=True, nor beside Suspended; each of
+    this generation."""
     for patch in conditions.patches(seen, NOW):
         said = {c["type"]: c for c in patch.status.get("conditions", ())}
         if not said:
@@ -268,7 +266,8 @@ def test_conditions_keep_to_their_rules(seen):
         assert {c["observedGeneration"] for c in said.values()} == {patch.meta.generation}
         assert {c["reason"] for c in said.values()} <= set(Reason)
         abnormal = [said[type_] for type_ in ("Reconciling", "Stalled") if type_ in said]
-        assert [c["status"] for c in abnormal] == ([] if said["Ready"]["status"] == "True" else ["True"])
+        settled = said["Ready"]["status"] == "True" or said["Ready"]["reason"] == "Suspended"
+        assert [c["status"] for c in abnormal] == ([] if settled else ["True"])
         assert all(c["reason"] == said["Ready"]["reason"] for c in abnormal)
 
 
@@ -278,7 +277,10 @@ def test_what_was_said_is_not_said_again(seen):
     assert not conditions.unreported(reported(seen))
 
 
-@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
+OTHERS = [reason for reason in Reason if reason is not Reason.SUSPENDED]
+
+
+@pytest.mark.parametrize("reason", OTHERS, ids=lambda reason: reason.value)
 def test_the_table_decides_who_must_act(reason):
     """Not ready by any reason is Stalled or Reconciling, as the table of reasons says, and never both."""
     ready, why = conditions.not_ready(reason, "text")

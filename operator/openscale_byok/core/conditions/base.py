@@ -45,7 +45,12 @@ def merged(
     return None if after == unchanged and len(after) == len(before) else after
 
 
-def not_ready(reason: Reason, message: str) -> tuple[Wanted, Wanted]:
-    """Not ready: by the table either a person must act, or it may come by itself."""
+def not_ready(reason: Reason, message: str) -> tuple[Wanted, ...]:
+    """Not ready: by the table either a person must act, or it may come by itself.
+
+    What its owner suspended is neither: nothing is under way, and nothing is wrong.
+    """
+    if reason is Reason.SUSPENDED:
+        return (Wanted("Ready", "False", reason, message),)
     which = "Stalled" if TABLE[reason].stalled else "Reconciling"
     return Wanted("Ready", "False", reason, message), Wanted(which, "True", reason, message)

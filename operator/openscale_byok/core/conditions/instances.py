@@ -11,7 +11,7 @@ from openscale_byok.core.minting import failed
 from openscale_byok.core.retention import shred_time
 from openscale_byok.core.view import Choice, View, choose
 from openscale_byok.errors import Refused
-from openscale_byok.reasons import Reason
+from openscale_byok.reasons import TABLE, Reason
 from openscale_byok.resources import GLOBAL, MAX_RETIRING, PROPERTIES_FORMAT, OpenScaleInstance
 
 LISTED_CHARACTERS = 300
@@ -61,6 +61,8 @@ def _encrypted(found: Count) -> Wanted:
 
 def _instance_ready(view: View, choice: Choice, usable: Wanted, found: Count) -> tuple[Wanted, ...]:
     trouble = _instance_trouble(view, choice, usable, found)
+    if view.instance is not None and view.instance.spec.suspend and not view.instance.metadata.deleting:
+        return _suspended(trouble, found)
     if trouble is not None:
         reason, message = trouble
         if reason is usable.reason and usable.status == "Unknown" and reason is not Reason.WAITING_FOR_ROOT_KEY:
@@ -68,11 +70,28 @@ def _instance_ready(view: View, choice: Choice, usable: Wanted, found: Count) ->
         return not_ready(reason, message)
     if view.properties.active is None:
         return (Wanted("Ready", "True", Reason.NOTHING_TO_PROTECT, "no secret and no binding yet"),)
+    return (Wanted("Ready", "True", Reason.CURRENT, _all_current(found)),)
+
+
+def _suspended(trouble: tuple[Reason, str] | None, found: Count) -> tuple[Wanted, ...]:
+    """As its owner wants it, unless something is left to do, or wrong, that suspend keeps from coming right.
+
+    What a person must act on is said as if nothing were suspended: whose id it is, and who may open, is no less wrong.
+    """
+    if trouble is None:
+        text = f"spec.suspend is true: nothing is written; {_all_current(found)}"
+        return (Wanted("Ready", "True", Reason.SUSPENDED, text),)
+    reason, message = trouble
+    if TABLE[reason].stalled:
+        return not_ready(reason, message)
+    return not_ready(Reason.SUSPENDED, f"spec.suspend is true: nothing is written, although: {message}")
+
+
+def _all_current(found: Count) -> str:
     unsealed = found.total - found.current
-    text = "every secret is under the active data key"
     if unsealed:
-        text = f"every sealed secret is under the active data key; {unsealed} of {found.total} are not sealed yet"
-    return (Wanted("Ready", "True", Reason.CURRENT, text),)
+        return f"every sealed secret is under the active data key; {unsealed} of {found.total} are not sealed yet"
+    return "every secret is under the active data key"
 
 
 def _deleting(view: View, instance: OpenScaleInstance) -> tuple[Reason, str]:
@@ -131,8 +150,6 @@ def _instance_trouble(view: View, choice: Choice, usable: Wanted, found: Count) 
         return view.conflict.reason, view.conflict.message
     if view.properties.format > PROPERTIES_FORMAT:
         return Reason.NEWER_FORMAT, "status.properties has a newer format; run the newer operator"
-    if view.instance.spec.suspend:
-        return Reason.SUSPENDED, "spec.suspend is true"
     if choice.reason is Reason.WAITING_FOR_ROOT_KEY or (choice.root_key is None and view.sealables):
         return choice.reason, choice.message
     if usable.status != "True":

@@ -85,7 +85,7 @@ def _source_removed(view: View, sealable: Sealable) -> tuple[Wanted, ...]:
     return (Wanted("SourceRemoved", before.status, Reason(before.reason), before.message),) if known else ()
 
 
-def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tuple[Wanted, Wanted] | None:
+def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tuple[Wanted, ...] | None:
     around = _surroundings(view, sealable)
     if around is not None:
         return None if sealable.ready and around[0] is Reason.SUSPENDED else not_ready(*around)
@@ -122,7 +122,7 @@ def _sealable_trouble(view: View, sealable: Sealable, standing: Standing) -> tup
     return _key_trouble(view)
 
 
-def _barred(sealable: Sealable) -> tuple[Wanted, Wanted] | None:
+def _barred(sealable: Sealable) -> tuple[Wanted, ...] | None:
     """What no password that is given again would help against."""
     if newer(sealable) and sealable.flaw is not None:
         return not_ready(Reason.NEWER_FORMAT, f"{sealable.flaw.message}; run the newer operator")
@@ -153,13 +153,13 @@ def _surroundings(view: View, sealable: Sealable) -> tuple[Reason, str] | None:
     return None
 
 
-def _unsealed_trouble(view: View, note: Note) -> tuple[Wanted, Wanted] | None:
+def _unsealed_trouble(view: View, note: Note) -> tuple[Wanted, ...] | None:
     if note.source_trouble is not None:
         return not_ready(note.source_trouble.reason, note.source_trouble.message)
     return _key_trouble(view)
 
 
-def _key_trouble(view: View) -> tuple[Wanted, Wanted] | None:
+def _key_trouble(view: View) -> tuple[Wanted, ...] | None:
     choice, waits = choose(view), first_seals_wait(view)
     if choice.root_key is None or (waits and choice.reason is not Reason.IN_FORCE):
         return not_ready(choice.reason, choice.message)
