@@ -1,7 +1,8 @@
 """Those whom `abuse.py` is about: who reads by a connection that stays, who comes anew each time, and who probes.
 
 A process of its own; each of them is a thread that asks, waits for the answer, and asks again a moment later. Reads one
-`Callers` as JSON from standard input, prints by name what each saw. It asks this machine and no other.
+`Callers` as a line of JSON from standard input; prints a line once the connection that stays was used; begins at the
+next line that it reads, and prints by name what each saw. It asks this machine and no other.
 """
 
 import json
@@ -51,7 +52,6 @@ class Seen:
 def watch(order: Callers) -> dict[str, Seen]:
     """Let all of them ask until the time is over."""
     context = ssl.create_default_context(cadata=order.ca)
-    until = time.monotonic() + order.seconds
     fresh = iter(order.fresh_tokens)
 
     def api() -> socket.socket:
@@ -88,6 +88,10 @@ def watch(order: Callers) -> dict[str, Seen]:
         LIVE: (probe("/livez"), 0.05),
         READY: (probe("/readyz"), 0.1),
     }
+    by_the_same()
+    print("here", flush=True)
+    sys.stdin.readline()
+    until = time.monotonic() + order.seconds
     seen = {name: Seen() for name in each}
     threads = [threading.Thread(target=_go_on, args=(*each[name], until, seen[name])) for name in each]
     for thread in threads:
@@ -140,4 +144,4 @@ def _more(sock: socket.socket) -> bytes:
 
 
 if __name__ == "__main__":
-    print(json.dumps({name: asdict(seen) for name, seen in watch(Callers(**json.load(sys.stdin))).items()}))
+    print(json.dumps({name: asdict(seen) for name, seen in watch(Callers(**json.loads(sys.stdin.readline()))).items()}))

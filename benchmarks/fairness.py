@@ -1,13 +1,16 @@
 """`make bench ONLY=fairness`: what a noisy namespace costs a quiet one.
 
-The noisy one has many instances, data marts and bindings; its root keys answer slowly, and its objects change as fast
-as the API server lets them. Measured in the quiet one, before and during that: the time from a new data mart to Ready,
-and from a root key's disabling to the last password that a gateway hands out. Beside it a bare write to the API server,
-as the storm costs that too, which is none of ours.
+The noisy one has many instances, data marts and bindings; its root keys answer slowly, and its objects change all the
+time. Measured in the quiet one, before and during that: the time from a new data mart to Ready, and from a root key's
+disabling to the last password that a gateway hands out. Beside it the API calls of a seal, by a bare client: where they
+take longer too, the API server is what everybody waits for, and none of ours. So by default the storm is no faster than
+the API server of a small machine bears; `--rate 10000` is as fast as it lets them.
 """
 
 import argparse
+import http.client
 import json
+import ssl
 import statistics
 import subprocess
 import sys
@@ -18,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import results
 from reencrypt import GROUP_PATH, Client
@@ -36,7 +40,7 @@ class Measured:
     """Seconds, each the median of the rounds but for the last, which is the longest."""
 
     seal: float
-    write: float
+    calls: float
     revocation: float
 
 
@@ -46,8 +50,9 @@ def main() -> int:
     parser.add_argument("--instances", type=int, default=20, help="of the noisy namespace")
     parser.add_argument("--datamarts", type=int, default=20, help="of each of them")
     parser.add_argument("--bindings", type=int, default=20, help="of each of them")
-    parser.add_argument("--seconds", type=float, default=60.0, help="that the storm takes at most")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=300.0, help="that the storm takes at most")
+    parser.add_argument("--rate", type=float, default=40.0, help="changes a second at most")
+    parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--poll-seconds", type=float, default=2.0)
     parser.add_argument("--dry", action="store_true", help="save nothing")
     options = parser.parse_args()
@@ -60,7 +65,7 @@ def main() -> int:
         with scene.gateway(KEY_POLL_SECONDS=str(options.poll_seconds)) as gateway:
             ask = _asking(scene, gateway)
             quiet = _measure(scene, client, key, ask, options, "quiet")
-            with _storm(scene, client, slow, paths, options.seconds) as changed:
+            with _storm(scene, client, slow, paths, options) as changed:
                 noisy = _measure(scene, client, key, ask, options, "noisy")
             changes = changed()
     return _tell(quiet, noisy, changes, options)
@@ -93,24 +98,25 @@ def _noisy_marts(scene: Scene, client: Client, options: argparse.Namespace) -> l
 
 
 @contextmanager
-def _storm(scene: Scene, client: Client, slow: str, paths: list[str], seconds: float) -> Iterator[Callable[[], int]]:
+def _storm(
+    scene: Scene, client: Client, slow: str, paths: list[str], options: argparse.Namespace
+) -> Iterator[Callable[[], int]]:
     """Changes, and slow answers about the noisy namespace's root key, for as long as the block lasts."""
     order = {"url": client.url, "ca": client.ca, "token": client.token, "paths": paths}
-    order |= {"seconds": seconds, "connections": CONNECTIONS}
+    order |= {"seconds": options.seconds, "rate": options.rate, "connections": CONNECTIONS}
     scene.emulator.fault("*", key=slow, delay=SLOW_SECONDS)
     script = Path(__file__).with_name("storm.py")
     started = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     told: list[str] = []
     try:
         assert started.stdin is not None  # noqa: S101 -- asked for above
-        started.stdin.write(json.dumps(order))
-        started.stdin.close()
-        started.stdin = None
+        started.stdin.write(json.dumps(order) + "\n")
+        started.stdin.flush()
         time.sleep(3.0)  # it is under way
         yield lambda: int(told[0])
         if started.poll() is not None:
             raise RuntimeError("the storm was over before the measurement: give it more --seconds")
-        told.append(started.communicate(timeout=seconds + 30)[0] or "0")
+        told.append(started.communicate(timeout=60)[0] or "0")
     finally:
         started.kill()
         started.wait()
@@ -140,12 +146,10 @@ def _asking(scene: Scene, gateway: Gateway) -> Callable[[], bool]:
 def _measure(
     scene: Scene, client: Client, key: str, ask: Callable[[], bool], options: argparse.Namespace, name: str
 ) -> Measured:
-    seals, writes = [], []
+    seals, calls, bare = [], [], _Connection(client)
     for number in range(options.rounds):
-        began = time.monotonic()
-        client.create([(f"/api/v1/namespaces/{QUIET}/configmaps", _config_map(f"{name}-{number}"))])
-        writes.append(time.monotonic() - began)
-        seals.append(_seal(client, f"{name}-{number}"))
+        seals.append(_seal(bare, f"{name}-{number}"))
+        calls.append(_calls_of_a_seal(bare, f"{name}-{number}"))
     scene.emulator.disable(key)
     taken = last = time.monotonic()
     while time.monotonic() < taken + 2 * options.poll_seconds + GRACE_SECONDS:
@@ -154,27 +158,54 @@ def _measure(
         time.sleep(0.02)
     scene.emulator.enable(key, ignore_timing=True)
     scene.until(ask, "the password is handed out again", 60)
-    found = Measured(statistics.median(seals), statistics.median(writes), last - taken)
+    found = Measured(statistics.median(seals), statistics.median(calls), last - taken)
     _say(f"{name}: {found}")
     return found
 
 
-def _seal(client: Client, name: str) -> float:
+class _Connection:
+    """A bare client on one connection that stays: no handshake is in what it measures."""
+
+    def __init__(self, client: Client) -> None:
+        address = urlsplit(client.url)
+        context = ssl.create_default_context(cafile=client.ca)
+        self._http = http.client.HTTPSConnection(address.hostname or "", address.port, timeout=120, context=context)
+        self._headers = {"Authorization": f"Bearer {client.token}"}
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One call, and the JSON of its answer."""
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        text = None if body is None else json.dumps(body)
+        self._http.request(method, path, text, self._headers | {"Content-Type": kind})
+        answer = self._http.getresponse()
+        found: dict[str, Any] = json.loads(answer.read())
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} {path}: {answer.status}")
+        return found
+
+
+def _seal(client: _Connection, name: str) -> float:
     """From a new data mart to its being Ready."""
     path = f"{GROUP_PATH}/namespaces/{QUIET}/datamarts"
     secret = manifests.secret(QUIET, name, {"password": uuid.uuid4().hex})
-    client.create([(f"/api/v1/namespaces/{QUIET}/secrets", secret)])
-    client.create([(path, manifests.datamart(QUIET, name, "i0", name))])
+    client.ask("POST", f"/api/v1/namespaces/{QUIET}/secrets", secret)
+    client.ask("POST", path, manifests.datamart(QUIET, name, "i0", name))
     began = time.monotonic()
-    while not _ready(client.json(f"{path}/{name}")):
+    while not _ready(client.ask("GET", f"{path}/{name}")):
         if time.monotonic() > began + 120:
             raise TimeoutError(f"{name} is not sealed")
-        time.sleep(0.01)
+        time.sleep(0.005)
     return time.monotonic() - began
 
 
-def _config_map(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+def _calls_of_a_seal(client: _Connection, name: str) -> float:
+    """What a first seal asks of the API server, one after the other: twice the source, and a write of the data mart."""
+    secret, mart = f"/api/v1/namespaces/{QUIET}/secrets/{name}", f"{GROUP_PATH}/namespaces/{QUIET}/datamarts/{name}"
+    began = time.monotonic()
+    for step in ("sealed", "confirmed"):
+        client.ask("GET", secret)
+        client.ask("PATCH", mart, {"metadata": {"annotations": {"example.org/floor": step}}})
+    return time.monotonic() - began
 
 
 def _ready(mart: dict[str, Any]) -> bool:
@@ -184,13 +215,16 @@ def _ready(mart: dict[str, Any]) -> bool:
 
 def _tell(quiet: Measured, noisy: Measured, changes: int, options: argparse.Namespace) -> int:
     rows = [
-        (name, f"{found.seal * 1000:.0f}", f"{found.write * 1000:.0f}", f"{found.revocation:.2f}")
+        (name, f"{found.seal * 1000:.0f}", f"{found.calls * 1000:.0f}", f"{found.revocation:.2f}")
         for name, found in (("quiet", quiet), ("noisy", noisy))
     ]
-    print(f"\n{results.table(('', 'new data mart ms', 'bare write ms', 'last password s'), rows)}")
-    ratio, floor = noisy.seal / quiet.seal, noisy.write / quiet.write
+    print(f"\n{results.table(('', 'new data mart ms', 'its calls, bare, ms', 'last password s'), rows)}")
+    ratio, floor = noisy.seal / quiet.seal, noisy.calls / quiet.calls
     bound = options.poll_seconds + GRACE_SECONDS
-    print(f"\nratio {ratio:.2f} (goal: at most {GOAL}), of a bare write {floor:.2f}; {changes} changes")
+    print(
+        f"\na seal takes {ratio:.2f} times as long (goal: at most {GOAL}), its calls by a bare client {floor:.2f} times"
+    )
+    print(f"{changes} changes")
     print(f"revocation within {noisy.revocation:.2f} s (bound: {bound:.0f} s)")
     if not options.dry:
         results.save({
@@ -199,7 +233,7 @@ def _tell(quiet: Measured, noisy: Measured, changes: int, options: argparse.Name
             "fairness.revocation_seconds": round(noisy.revocation, 2),
             "fairness.changes": changes,
         })  # fmt: skip
-    return 0 if noisy.revocation <= bound else 1
+    return 0 if noisy.revocation <= bound and ratio <= GOAL else 1
 
 
 def _say(text: str) -> None:

@@ -3,6 +3,8 @@
 Whoever comes is accepted at once: in the kernel's queue a crowd would stand before everybody else. Here each address
 (of IPv6: each network) has a queue of its own, and next is whose address holds the fewest strangers' connections. So a
 crowd from one address makes itself wait, and nobody from another one. Whoever shares its address waits in turn.
+
+Handshakes are begun at a pace: a thousand at once would have everybody's requests wait for a second.
 """
 
 import asyncio
@@ -17,6 +19,9 @@ from openscale_byok.shell.gateway.connections import Connections
 
 _AT_ONCE = 32
 """Accepted without a pause. One costs some 30 microseconds; those that are in wait so long."""
+HANDSHAKE_SECONDS = 0.0025
+"""From the beginning of one handshake to the next one's, which costs one or two milliseconds: half of the processor is
+left for requests."""
 _AGAIN_SECONDS = 0.02
 """Between two looks for room, where that comes by time alone."""
 
@@ -101,9 +106,10 @@ async def _let_in(
         if not connections.make_room(address):
             await asyncio.sleep(_AGAIN_SECONDS)
             continue
-        connections.admit(waiting.take(address), address, factory, context())
+        tls = context()
+        connections.admit(waiting.take(address), address, factory, tls)
         # Who waits would be let in without a pause otherwise: those that are in would never be served.
-        await asyncio.sleep(0)
+        await asyncio.sleep(HANDSHAKE_SECONDS if tls is not None else 0)
 
 
 def _next(waiting: Waiting, connections: Connections) -> str:
