@@ -25,7 +25,8 @@ from load import MOST_SAMPLES, Load, Order
 from openscale_byok.crypto import authority
 from reencrypt import BENCH, Client, prepare
 from stage import manifests
-from stage.gateway_process import Answer, Gateway
+from stage.gateway_process import Gateway
+from stage.program import Answer
 from stage.scene import Scene, raise_scene
 
 GOAL = 2_000

@@ -23,7 +23,7 @@ from drill_stage import CACHE_SECONDS, Stage
 from openscale_byok.engine.reconciler import Engine
 from openscale_byok.errors import ByokError
 from openscale_byok.resources import KINDS, DataMart
-from openscale_byok.shell.settings import Settings
+from openscale_byok.shell.settings import OperatorSettings
 from stage.scene import NAMESPACE, raise_scene
 
 GRACE_SECONDS = 5.0
@@ -107,7 +107,9 @@ def run(stage: Stage, options: argparse.Namespace) -> tuple[list[Part], float]:
     os.environ["KUBECONFIG"] = str(stage.scene.folder / "operator.kubeconfig")
     from openscale_byok.shell import app  # not before: kubernetes reads KUBECONFIG when it is imported
 
-    settings = Settings(
+    settings = OperatorSettings(
+        operator_address="127.0.0.1",
+        operator_health_port=0,
         namespace=NAMESPACE,
         insecure_http=True,
         iam_url=stage.scene.emulator.iam_url,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stage.gateway_process import Answer, Gateway
+from stage.gateway_process import Gateway
+from stage.program import Answer
 
 SECONDS = 60
 CA, BODY = "gateway-ca.crt", "body.json"

@@ -4,39 +4,13 @@ import http.client
 import json
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stage.program import Program
+from stage.program import Answer, Program
 
 Certificates = Callable[[], str]
 """The PEM certificates that the gateway's authority publishes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: Mapping[str, str]
-    """By lower-case name."""
-    body: bytes
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 -- JSON
-        """The body as JSON."""
-        return json.loads(self.body)
-
-    @property
-    def code(self) -> str:
-        """The code of the first error."""
-        return str(self.json["errors"][0]["code"])
-
-    @property
-    def message(self) -> str:
-        """The message of the first error."""
-        return str(self.json["errors"][0]["message"])
 
 
 class Gateway(Program):
@@ -68,11 +42,6 @@ class Gateway(Program):
         """Where the API is."""
         return f"https://127.0.0.1:{self.port}"
 
-    @property
-    def health_url(self) -> str:
-        """Where /livez, /readyz and /metrics are."""
-        return f"http://127.0.0.1:{self._started()['health_port']}"
-
     def trust(self) -> ssl.SSLContext:
         """A client's context that trusts the gateway's authority, and nothing else."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -102,16 +71,3 @@ class Gateway(Program):
             return Answer(answer.status, found, answer.read())
         finally:
             connection.close()
-
-    def health(self, path: str) -> Answer:
-        """One request to the other port."""
-        connection = http.client.HTTPConnection("127.0.0.1", int(self._started()["health_port"]), timeout=10)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return Answer(answer.status, {}, answer.read())
-        finally:
-            connection.close()
-
-    def _started(self) -> dict[str, Any]:
-        return next(line for line in reversed(self.lines()) if line.get("event") == "started")

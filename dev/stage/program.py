@@ -1,11 +1,13 @@
 """Operator or gateway as a process of its own, as a pod would run it: settings in the environment, log in a file."""
 
+import http.client
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +15,31 @@ from stage.child import die_with_parent
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 -- JSON
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of the first error."""
+        return str(self.json["errors"][0]["code"])
+
+    @property
+    def message(self) -> str:
+        """The message of the first error."""
+        return str(self.json["errors"][0]["message"])
 
 
 class Program:
@@ -107,6 +134,24 @@ class Program:
         """What it logged, line by line."""
         whole = self.log.read_text().rpartition("\n")[0]  # the last line may be on its way
         return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+
+    @property
+    def health_url(self) -> str:
+        """Where /livez, /readyz and /metrics are."""
+        return f"http://127.0.0.1:{self._started()['health_port']}"
+
+    def health(self, path: str) -> Answer:
+        """One request to that port."""
+        connection = http.client.HTTPConnection("127.0.0.1", int(self._started()["health_port"]), timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return Answer(answer.status, {}, answer.read())
+        finally:
+            connection.close()
+
+    def _started(self) -> dict[str, Any]:
+        return next(line for line in reversed(self.lines()) if line.get("event") == "started")
 
     def _since(self, offset: int) -> bytes:
         with self.log.open("rb") as log:

@@ -56,6 +56,7 @@ EVERYTHING: dict[str, Any] = {
             "metricsFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
         },
     },
+    "health": {"address": "::", "port": 9082},
     "extraEnv": [
         {"name": "TZ", "value": "UTC"},
         {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},

@@ -8,7 +8,7 @@ import helm_python
 import pytest
 
 from openscale_byok.shell.gateway.settings import GatewaySettings
-from openscale_byok.shell.settings import Settings
+from openscale_byok.shell.settings import OperatorSettings
 from stage import chart
 
 
@@ -51,7 +51,6 @@ def test_the_pod_is_restricted(values, component):
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": True,
     }
-    assert ("ports" in container) == (component == "gateway")
     assert not any("hostPort" in port for port in container.get("ports", ()))
 
 
@@ -119,6 +118,27 @@ def test_values_for_the_pod_arrive_there(everything, component):
         assert pod[name] == everything[name]
     assert pod["containers"][0]["env"][-2:] == everything["extraEnv"]
     assert "nodeSelector" not in _pod({"nodeSelector": None}, component)
+
+
+def test_the_operator_is_killed_only_for_what_lasts():
+    """Its liveness has a minute of silence in it already, and six failures besides; a start has two minutes."""
+    (container,) = _pod({})["containers"]
+    assert container["ports"] == [{"name": "health", "containerPort": 8082}]
+    probes = {name: container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}
+    assert {probe["httpGet"]["port"] for probe in probes.values()} == {"health"}
+    assert [probes[name]["httpGet"]["path"] for name in probes] == ["/livez", "/livez", "/readyz"]
+    assert probes["startup"]["periodSeconds"] * probes["startup"]["failureThreshold"] == 120
+    assert probes["liveness"]["periodSeconds"] * probes["liveness"]["failureThreshold"] == 90
+
+
+def test_the_operators_port_and_address_arrive(everything, monkeypatch):
+    """Where it listens is where the probes ask."""
+    for entry in _pod(everything)["containers"][0]["env"]:
+        if "value" in entry:
+            monkeypatch.setenv(entry["name"], entry["value"])
+    found = OperatorSettings()
+    assert {"address": found.operator_address, "port": found.operator_health_port} == everything["health"]
+    assert _pod(everything)["containers"][0]["ports"][0]["containerPort"] == everything["health"]["port"]
 
 
 def test_an_account_that_is_there_already_is_used():
@@ -204,7 +224,7 @@ def test_every_setting_of_the_gateway_arrives(everything, monkeypatch):
     assert found.gateway_names[-2:] == tuple(given["names"])
 
 
-@pytest.mark.parametrize(("component", "model"), [("operator", Settings), ("gateway", GatewaySettings)])
+@pytest.mark.parametrize(("component", "model"), [("operator", OperatorSettings), ("gateway", GatewaySettings)])
 def test_each_setting_is_a_variable_once(values, component, model):
     """The environment holds every setting of the component and no other, and none is there twice."""
     if component == "gateway" and not values.get("gateway", {}).get("enabled", True):

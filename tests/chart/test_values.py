@@ -37,6 +37,8 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"health": {"port": 0}}, "/health/port"),
+    ({"health": {"prot": 1}}, "'prot' not allowed"),
     ({"setings": {}}, "'setings' not allowed"),
     ({"watchNamespaces": ["a"]}, "'watchNamespaces' not allowed"),
     ({"replicas": 2}, "'replicas' not allowed"),

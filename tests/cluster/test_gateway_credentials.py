@@ -19,7 +19,8 @@ from openscale_byok.core.audit_chain import verify
 from openscale_byok.engine.rights import KNOWN_SECONDS, NO_OBJECT, REFUSED_BURST, REFUSED_PER_SECOND
 from openscale_byok.resources import GROUP
 from stage import manifests
-from stage.gateway_process import Answer, Gateway
+from stage.gateway_process import Gateway
+from stage.program import Answer
 from stage.team import Team
 
 READ = "get datamartcredentials"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stage.gateway_process import Answer, Gateway
+from stage.gateway_process import Gateway
+from stage.program import Answer
 from stage.team import MARKER, Team
 
 RIGHTS = ("get openscaleinstances", "get,list,create,patch,delete datamarts", "get datamartcredentials")

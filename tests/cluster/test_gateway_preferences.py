@@ -9,7 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from stage.gateway_process import Answer, Gateway
+from stage.gateway_process import Gateway
+from stage.program import Answer
 from stage.team import Team
 
 BINDER = ("get openscaleinstances", "list,create,delete rootkeybindings", "bind openscaleinstances/prod")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from openscale_byok.engine.key_poll import LATE_SECONDS
-from stage.gateway_process import Answer, Gateway
+from stage.gateway_process import Gateway
+from stage.program import Answer
 from stage.scene import Scene
 from stage.team import API_KEY_SECRET, Team, Vault
 

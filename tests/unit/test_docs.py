@@ -17,7 +17,8 @@ from openscale_byok.resources import API_VERSION, KINDS
 from openscale_byok.shell.cli.agent import agent
 from openscale_byok.shell.gateway.answers import REVOCATIONS, status_of
 from openscale_byok.shell.gateway.openapi_parts import ERRORS
-from openscale_byok.shell.gateway.settings import GatewaySettings as Settings
+from openscale_byok.shell.gateway.settings import GatewaySettings
+from openscale_byok.shell.settings import OperatorSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -26,6 +27,7 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "helm/**/*.md", "dev/**/*.md", "tests/**/*.md")
     for path in ROOT.glob(pattern)
 )
+SETTINGS = GatewaySettings.model_fields | OperatorSettings.model_fields
 PREFIX = Settings.model_config["env_prefix"]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -166,16 +168,16 @@ def test_each_setting_is_in_the_docs_with_its_default():
     """Every setting of the operator is documented under the name of its variable, with the default that it has."""
     rows = [cells for _, cells in tables("docs/settings.md") if code(cells[0]).startswith(PREFIX)]
     documented = [(code(cells[0]), code(cells[1])) for cells in rows]
-    defaults = Settings.model_construct()
     assert documented == [
-        (PREFIX + name.upper(), as_environment(getattr(defaults, name))) for name in Settings.model_fields
+        (PREFIX + name.upper(), as_environment(found.get_default(call_default_factory=True)))
+        for name, found in SETTINGS.items()
     ]
 
 
 def test_each_setting_is_documented_with_its_bounds():
     """A numeric setting's bounds in the docs are those that it is checked against."""
     bounds = {code(cells[0]): cells[2] for _, cells in tables("docs/settings.md") if code(cells[0]).startswith(PREFIX)}
-    for name, found in Settings.model_fields.items():
+    for name, found in SETTINGS.items():
         limits = {type(limit).__name__: limit for limit in found.metadata}
         if "Ge" in limits:
             assert bounds[PREFIX + name.upper()] == f"{limits['Ge'].ge} to {limits['Le'].le}"
@@ -197,7 +199,7 @@ def test_each_chart_value_that_is_named_exists():
 def test_no_page_names_a_setting_that_is_not_there(page):
     """A variable of ours that a page names is a setting."""
     named = set(re.findall(rf"\b{PREFIX}[A-Z_]+[A-Z]\b", text_of(page)))
-    assert named <= {PREFIX + name.upper() for name in Settings.model_fields} | set(agents_variables().values())
+    assert named <= {PREFIX + name.upper() for name in SETTINGS} | set(agents_variables().values())
 
 
 def agents_variables() -> dict[str, str]:

@@ -13,7 +13,7 @@ from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.key_poll import KeyPoll
 from openscale_byok.engine.scope import Scope
 from openscale_byok.errors import ByokError, CredentialsUnavailable, Refused, Unavailable
-from openscale_byok.ports import KeySeen
+from openscale_byok.ports.observers import KeySeen
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, RootKeyBinding
 from sim.loop import LoopClock, VirtualLoop

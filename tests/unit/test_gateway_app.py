@@ -12,12 +12,15 @@ from openscale_byok.shell.clock import SystemClock
 
 PROCESS = """
 import asyncio, sys
+from time import monotonic
 from openscale_byok.adapters.certificate_files import FileCertificate
+from openscale_byok.shell.app import Health
 from openscale_byok.shell.clock import SystemClock
 from openscale_byok.shell.gateway.app import _together
 from openscale_byok.shell.gateway.application import application
 from openscale_byok.shell.gateway.metrics import Metrics
 from openscale_byok.shell.gateway.settings import GatewaySettings
+from openscale_byok.shell.pulse import Pulse
 
 class Ends:
     def see(self, kind, raw, *, gone, listed=False): pass
@@ -27,7 +30,7 @@ class Ends:
 settings = GatewaySettings(gateway_address="127.0.0.1", gateway_port=0, gateway_health_port=0)
 certificate = FileCertificate(sys.argv[1], sys.argv[2], SystemClock())
 try:
-    asyncio.run(_together(Ends(), application(Metrics()), certificate, settings, None))
+    asyncio.run(_together(Ends(), application(Metrics()), certificate, settings, Health(None), Pulse(monotonic)))
 except BaseException as error:
     print(repr(error))
 """

@@ -18,7 +18,7 @@ from cryptography import x509
 
 from gateway.listener import QUICK, READ, answer, ask, ended, gateway, until
 from openscale_byok.errors import Refused
-from openscale_byok.ports import KeySeen
+from openscale_byok.ports.observers import KeySeen
 from openscale_byok.reasons import Reason
 from openscale_byok.shell.gateway.application import CONNECTIONS, application
 from openscale_byok.shell.gateway.metrics import Metrics

@@ -7,9 +7,10 @@ once and soon, or not at all: before a further attempt whoever asked for it look
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from typing import Any, Self
+from time import monotonic
+from typing import Any, Literal, Self
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -17,6 +18,7 @@ from kubernetes.aio import client, config
 from openscale_byok.adapters.api_refusals import refusal, seconds
 from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.ports import BEGINS_SOON_SECONDS, Turns
+from openscale_byok.ports.observers import Called, CallObserver
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GROUP, VERSION
 
@@ -35,8 +37,10 @@ class ApiServer:
         calls: Turns | None = None,
         pages: Turns | None = None,
         begins_soon: float = BEGINS_SOON_SECONDS,
+        observers: Sequence[CallObserver] = (),
     ) -> None:
         self._api = api
+        self._observers = observers
         self._base = api.configuration.host
         self._begins_soon = begins_soon
         self._calls, self._pages = calls, pages
@@ -49,6 +53,7 @@ class ApiServer:
         calls: Turns | None = None,
         pages: Turns | None = None,
         begins_soon: float = BEGINS_SOON_SECONDS,
+        observers: Sequence[CallObserver] = (),
     ) -> AsyncIterator[Self]:
         """Connect as kubectl would: in a pod by its ServiceAccount, elsewhere by KUBECONFIG.
 
@@ -57,6 +62,7 @@ class ApiServer:
             calls: the turns of namespaces at calls about something of theirs.
             pages: their turns at pages of lists, each of which is in memory as bytes, as text and as objects at once.
             begins_soon: seconds; see `ports.BEGINS_SOON_SECONDS`.
+            observers: told of each call.
 
         Raises:
             Refused: there is no usable configuration.
@@ -77,7 +83,7 @@ class ApiServer:
                 raise Refused(Reason.CLUSTER_UNAVAILABLE, text) from None
         settings.retries = False
         async with client.ApiClient(configuration=settings) as api:
-            yield cls(api, calls, pages, begins_soon)
+            yield cls(api, calls, pages, begins_soon, observers)
 
     def page(self, namespace: str) -> AbstractAsyncContextManager[None]:
         """The turn of whoever lists something of a namespace."""
@@ -122,19 +128,33 @@ class ApiServer:
             "Content-Type": _MERGE_PATCH if method == "PATCH" else "application/json",
         }
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        sent, code = 0.0, 0
         try:
             async with AsyncExitStack() as stack:
                 begins = self._begins_soon if soon else None
                 async with asyncio.timeout(begins):
                     await stack.enter_async_context(_turn(self._calls, path))
                 limit = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, connect=begins)
+                sent = monotonic()
                 answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
                     method, self._base + path, headers=headers, body=body, _request_timeout=limit
                 )
-                return answer.status, await answer.read(), seconds(answer.headers.get("Retry-After"))
+                raw = await answer.read()
+                code = answer.status
+                return code, raw, seconds(answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = f"the API server cannot be reached ({type(error).__name__})"
             raise Unavailable(Reason.CLUSTER_UNAVAILABLE, text) from None
+        finally:
+            if sent:
+                self._tell(method, code, monotonic() - sent)
+
+    def _tell(self, method: str, code: int, took: float) -> None:
+        outcome: Literal["success", "refused", "unavailable"] = (
+            "unavailable" if not code or code >= 500 or code == 429 else "refused" if code >= 400 else "success"
+        )
+        for observer in self._observers:
+            observer.called(Called("kubernetes", method, code, outcome, took))
 
 
 async def _deletes_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

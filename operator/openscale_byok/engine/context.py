@@ -17,7 +17,8 @@ from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.scope import Scope, forward
 from openscale_byok.errors import Refused, Unavailable
-from openscale_byok.ports import Aad, Audit, Clock, KeyObserver, Kms, RootKeys, SourceReader, Store
+from openscale_byok.ports import Aad, Audit, Clock, Kms, RootKeys, SourceReader, Store
+from openscale_byok.ports.observers import KeyObserver
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, DataKeyEntry, OpenScaleInstance, RootKeyBinding
 

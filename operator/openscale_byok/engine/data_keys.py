@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.engine.queue import aside
 from openscale_byok.errors import ByokError, Refused, Unavailable
-from openscale_byok.ports import Clock, KeyObserver
+from openscale_byok.ports import Clock
+from openscale_byok.ports.observers import KeyObserver
 from openscale_byok.reasons import Reason
 
 Holder = str

@@ -17,7 +17,8 @@ from openscale_byok.core.view import UNCHECKED, KeyStanding
 from openscale_byok.engine.context import GLOBAL_HOLDER, GLOBAL_LIMIT_SECONDS, Context, log
 from openscale_byok.engine.scope import Key, Scope, backoff
 from openscale_byok.errors import ByokError, CredentialsUnavailable, Refused, Unavailable
-from openscale_byok.ports import KeySeen, Kms
+from openscale_byok.ports import Kms
+from openscale_byok.ports.observers import KeySeen
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, Credentials, RootKeyBinding
 

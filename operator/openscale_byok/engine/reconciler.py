@@ -29,6 +29,16 @@ class Engine(Following):
         super().__init__(context)
         self._former = FormerVersions()
         self._readers = Readers(self.world)
+        self._complete = False
+
+    def unready(self) -> list[str]:
+        """What keeps the operator from being complete after its start: instances that it has not listed yet.
+
+        Later ones do not count: how many there are is for others to say. Nor does one that cannot be read because of
+        its own objects.
+        """
+        self._complete = self._complete or not any(scope.unread for scope in self.world.scopes.values())
+        return [] if self._complete else ["list"]
 
     # One pass -----------------------------------------------------------------------------------------
 

@@ -114,6 +114,13 @@ class Scope:
         there. While the first list is under way, events count already (`listed`), and most is not here yet."""
         return self.listed and self.listed_marts >= 0
 
+    @property
+    def unread(self) -> bool:
+        """Whether it holds an instance that was never listed, by no fault of its own objects."""
+        trouble = self.troubles.get("list")
+        faulty = trouble is not None and isinstance(trouble.error, Refused)
+        return self.instance is not None and self.listed_marts < 0 and not faulty
+
     # Events -------------------------------------------------------------------------------------------
 
     def known_version(self, kind: str, name: str) -> int:

@@ -4,7 +4,8 @@ import contextlib
 import ctypes
 import gc
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -23,15 +24,21 @@ from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.fair_queue import FairQueue
 from openscale_byok.engine.reconciler import Engine
 from openscale_byok.engine.scope import WentBack
-from openscale_byok.errors import Refused
-from openscale_byok.ports import KeyObserver, Kms
+from openscale_byok.errors import ByokError, Refused
+from openscale_byok.ports import Kms
+from openscale_byok.ports.observers import CallObserver, KeyObserver
 from openscale_byok.reasons import Reason
-from openscale_byok.resources import OpenScaleInstance, SecretKeyRef, crn
+from openscale_byok.resources import KINDS, OpenScaleInstance, SecretKeyRef, crn
 from openscale_byok.shell.clock import SystemClock
+from openscale_byok.shell.gateway.listener import listen
 from openscale_byok.shell.handlers import serve
+from openscale_byok.shell.health import Program, served_by_thread
 from openscale_byok.shell.key_log import KeyLog
-from openscale_byok.shell.settings import Settings
+from openscale_byok.shell.metrics import ProgramMetrics
+from openscale_byok.shell.pulse import Pulse
+from openscale_byok.shell.settings import OperatorSettings, Settings
 
+HEALTH_PORT = "OPENSCALE_BYOK_OPERATOR_HEALTH_PORT"
 PAGES_AT_ONCE = 2
 LARGE_BYTES = 128 * 1024
 """From here on memory is asked of the system, and given back to it, each time."""
@@ -48,29 +55,57 @@ class Ground:
     """Every instance, as it was at the start."""
 
 
-async def run(settings: Settings, work: Callable[[Engine], Awaitable[None]] = serve) -> None:
+async def run(settings: OperatorSettings, work: Callable[[Engine], Awaitable[None]] | None = None) -> None:
     """Run the operator until SIGTERM or SIGINT.
 
     Args:
         settings: from the environment.
-        work: what is done with the engine; the operator feeds it with kopf's events.
+        work: what is done with the engine, instead of feeding it with kopf's events.
 
     Raises:
         Refused: it must not run: a CRD is missing, or the global key's Secret while something names a version.
         Unavailable: the API server cannot be reached, or the audit's file not be written.
         WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
-    async with grounded(settings, "operator") as ground:
-        engine = Engine(ground.context)
-        for instance in ground.instances:
-            engine.world.know(instance)
-        log.info("started", namespace=settings.namespace, instances=len(ground.instances))
-        await work(engine)
+    pulse, metrics = Pulse(time.monotonic, tuple(kind.PLURAL for kind in KINDS)), ProgramMetrics()
+    with listen(settings.operator_address, settings.operator_health_port, HEALTH_PORT) as sock:
+        async with grounded(settings, "operator", metrics, calls=(pulse,)) as ground:
+            engine = Engine(ground.context)
+            for instance in ground.instances:
+                engine.world.know(instance)
+            health = Health(ground.cluster, engine.unready, pulse.unheard if work is None else tuple)
+            async with served_by_thread(Program(pulse, metrics, health.unready, health.gather), sock):
+                port = sock.getsockname()[1]
+                log.info("started", namespace=settings.namespace, instances=len(ground.instances), health_port=port)
+                await (serve(engine, (pulse,)) if work is None else work(engine))
+
+
+class Health:
+    """What a program says of itself; asked in its own event loop."""
+
+    def __init__(self, cluster: Cluster, *unready: Callable[[], Sequence[str]]) -> None:
+        self._cluster, self._unready = cluster, unready
+
+    async def unready(self) -> Sequence[str]:
+        """The checks of `/readyz` that fail now."""
+        failing = [name for checks in self._unready for name in checks()]
+        try:
+            await self._cluster.version()
+        except ByokError:
+            failing.append("api-server")
+        return failing
+
+    async def gather(self) -> None:
+        """See `health.Program`."""
 
 
 @asynccontextmanager
 async def grounded(
-    settings: Settings, name: Literal["operator", "gateway"], *observers: KeyObserver, reviews: int = 0
+    settings: Settings,
+    name: Literal["operator", "gateway"],
+    *observers: KeyObserver,
+    calls: tuple[CallObserver, ...] = (),
+    reviews: int = 0,
 ) -> AsyncIterator[Ground]:
     """Everything that is needed to work with instances and root keys, for as long as the block lasts.
 
@@ -78,6 +113,7 @@ async def grounded(
         settings: from the environment.
         name: who it is for. The operator alone makes a global key where there is none.
         observers: of root keys, besides the log.
+        calls: observers of calls to other systems.
         reviews: connections to the API server, besides those that the settings ask for.
 
     Raises:
@@ -87,11 +123,14 @@ async def grounded(
     give_memory_back()
     # Thousands of objects live as long as the process: looking through them at every 700th allocation is waste.
     gc.set_threshold(100_000, 50, 100)
-    clock, calls = SystemClock(), settings.writes_in_flight + settings.instances_at_once
+    clock, at_once = SystemClock(), settings.writes_in_flight + settings.instances_at_once
     async with (
         _audit(settings, name, clock) as audit,
         Cluster.connect(
-            calls + reviews, FairQueue(calls, most_of_one=calls - calls // 4), FairQueue(PAGES_AT_ONCE, most_of_one=1)
+            at_once + reviews,
+            FairQueue(at_once, most_of_one=at_once - at_once // 4),
+            FairQueue(PAGES_AT_ONCE, most_of_one=1),
+            observers=calls,
         ) as cluster,
         http.open_session(settings.way()) as session,
     ):

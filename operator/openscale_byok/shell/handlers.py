@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ import kopf
 from openscale_byok.adapters.cluster import PAGE
 from openscale_byok.resources import FINALIZER, GROUP, KINDS, VERSION
 from openscale_byok.shell.event_window import EventWindow
-from openscale_byok.shell.watch_answers import answers_through
+from openscale_byok.shell.watch_answers import Watched, answers_through
 
 END_WAITERS_SECONDS = 0.3
 END_SECONDS = 8.0
@@ -101,10 +101,10 @@ class _Login(kopf.AiohttpSession):
 class Sessions:
     """kopf's sessions with the API server; they differ from those that it would make in the class of their answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Sequence[Watched] = ()) -> None:
         self._opened: list[aiohttp.ClientSession] = []
         self.window = EventWindow(time.monotonic)
-        self._answers = answers_through(self.window)
+        self._answers = answers_through(self.window, watched)
 
     def open(self, info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
         """Another one; kopf closes those that it uses."""
@@ -169,7 +169,11 @@ def registry_for(engine: Served, sessions: Sessions) -> kopf.OperatorRegistry:
 
 
 async def serve(
-    engine: Served, *, stop: asyncio.Event | None = None, signalled: Callable[[], None] | None = None
+    engine: Served,
+    watched: Sequence[Watched] = (),
+    *,
+    stop: asyncio.Event | None = None,
+    signalled: Callable[[], None] | None = None,
 ) -> None:
     """Feed the engine with events, until a signal comes, a watch fails for good, or the engine ends.
 
@@ -177,10 +181,11 @@ async def serve(
 
     Args:
         engine: what is fed.
+        watched: are told what is heard of the watches.
         stop: ends it too.
         signalled: what a signal does, in place of ending it at once: something else may have to end before.
     """
-    before, sessions = asyncio.all_tasks(), Sessions()
+    before, sessions = asyncio.all_tasks(), Sessions(watched)
     tasks = await kopf.spawn_tasks(
         registry=registry_for(engine, sessions),
         settings=kopf_settings(),

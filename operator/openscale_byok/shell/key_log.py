@@ -1,8 +1,8 @@
-"""What becomes of root keys, as lines of the log: the first listener of `ports.KeyObserver`."""
+"""What becomes of root keys, as lines of the log: the first listener of `ports.observers.KeyObserver`."""
 
 import structlog
 
-from openscale_byok.ports import KeySeen
+from openscale_byok.ports.observers import KeySeen
 
 log = structlog.get_logger("openscale_byok")
 
@@ -11,7 +11,7 @@ class KeyLog:
     """One line for each change, none for a look that found the same again."""
 
     def key_seen(self, seen: KeySeen) -> None:
-        """See `ports.KeyObserver`."""
+        """See `ports.observers.KeyObserver`."""
         if not seen.changed:
             return
         say = log.warning if seen.usable == "False" else log.info
@@ -28,5 +28,5 @@ class KeyLog:
         )
 
     def data_keys_dropped(self, holder: str, number: int) -> None:
-        """See `ports.KeyObserver`."""
+        """See `ports.observers.KeyObserver`."""
         log.info("data keys dropped", binding_uid=holder, number=number)

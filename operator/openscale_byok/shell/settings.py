@@ -1,4 +1,4 @@
-"""Settings of the operator, from the environment: ``OPENSCALE_BYOK_…``. A wrong one is refused by name."""
+"""Settings of operator and gateway, from the environment: ``OPENSCALE_BYOK_…``. A wrong one is refused by name."""
 
 import re
 from typing import Annotated
@@ -21,7 +21,7 @@ PROCESSOR_SHARE = 0.3
 
 
 class Settings(BaseSettings):
-    """Every setting, its default and its bounds."""
+    """Every setting that both have, its default and its bounds."""
 
     model_config = SettingsConfigDict(env_prefix="OPENSCALE_BYOK_", frozen=True, hide_input_in_errors=True)
 
@@ -179,3 +179,12 @@ class Settings(BaseSettings):
             trusted_profiles=self.trusted_profiles,
             default_endpoint=self.key_protect_url,
         )
+
+
+class OperatorSettings(Settings):
+    """The operator's settings: those that it shares with the gateway, and its own (``OPENSCALE_BYOK_OPERATOR_…``)."""
+
+    operator_address: Annotated[str, Field(min_length=1, description="Address of the health port.")] = "0.0.0.0"  # noqa: S104 -- a pod's own
+    operator_health_port: Annotated[
+        int, Field(ge=0, le=65_535, description="Port of /livez, /readyz and /metrics, without TLS; 0: any.")
+    ] = 8082

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from http import HTTPStatus
 from typing import Any, ClassVar, Protocol
 
 import aiohttp
@@ -20,17 +21,36 @@ LONG_LINE_BYTES = 8_192
 """A watch event of an ordinary object is shorter, and passes as it is: printing it anew takes time."""
 
 
+class Watched(Protocol):
+    """Listens to whether watches are alive. It returns at once, and raises nothing."""
+
+    def began(self, watch: str) -> None:
+        """A watch of this resource (its plural) begins, for the first time or anew."""
+        ...
+
+    def heard(self, watch: str) -> None:
+        """Something came by it."""
+        ...
+
+
 class WatchAnswer(aiohttp.ClientResponse):
     """An answer to kopf, which lists by `json` and watches by `content`. See `answers_through`."""
 
     window: ClassVar[EventWindow]
+    watched: ClassVar[Sequence[Watched]]
 
     async def start(self, connection: Any) -> "WatchAnswer":  # noqa: ANN401 -- aiohttp's own, and not exported
         """The headers are here."""
         await super().start(connection)
-        if self.url.query.get("watch"):
-            self.content = ShortLines(self.content, self.window)  # type: ignore[assignment] # a StreamReader but for one method
+        if self.url.query.get("watch") and self.status == HTTPStatus.OK:
+            for each in self.watched:
+                each.began(self.url.name)
+            self.content = ShortLines(self.content, self.window, self._heard)  # type: ignore[assignment] # a StreamReader but for one method
         return self
+
+    def _heard(self) -> None:
+        for each in self.watched:
+            each.heard(self.url.name)
 
     async def json(
         self,
@@ -47,9 +67,9 @@ class WatchAnswer(aiohttp.ClientResponse):
         return found
 
 
-def answers_through(window: EventWindow) -> type[WatchAnswer]:
+def answers_through(window: EventWindow, watched: Sequence[Watched]) -> type[WatchAnswer]:
     """The class of the answers whose events pass through this window."""
-    return type("WatchAnswer", (WatchAnswer,), {"window": window})
+    return type("WatchAnswer", (WatchAnswer,), {"window": window, "watched": watched})
 
 
 class Chunks(Protocol):
@@ -67,8 +87,8 @@ class ShortLines:
     everybody's events wait behind it.
     """
 
-    def __init__(self, content: Chunks, window: EventWindow) -> None:
-        self._content, self._window = content, window
+    def __init__(self, content: Chunks, window: EventWindow, heard: Callable[[], None] = lambda: None) -> None:
+        self._content, self._window, self._heard = content, window, heard
         self._held = HeldEvents(window)
         self._passing: deque[bytes] = deque()
         self._news = asyncio.Event()
@@ -122,6 +142,7 @@ class ShortLines:
         """The lines that each part of the body ends."""
         begun: list[bytes] = []  # of a line that has not ended yet
         async for part in self._content.iter_chunked(size):
+            self._heard()
             lines = part.split(b"\n")
             del part  # nothing long is held where it waits
             begun.append(lines.pop(0))

@@ -39,9 +39,9 @@ main.add_command(global_key)
 def run() -> None:
     """Run the operator. Settings come from the environment: OPENSCALE_BYOK_… (see docs/settings.md)."""
     from openscale_byok.shell import app
-    from openscale_byok.shell.settings import Settings
+    from openscale_byok.shell.settings import OperatorSettings
 
-    _serve(Settings, app.run)
+    _serve(OperatorSettings, app.run)
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """The composition root of the gateway: builds the adapters, hands them to the routes, and runs both."""
 
 import asyncio
-from collections.abc import Sequence
+from time import monotonic
 
 from aiohttp import web
 
@@ -18,10 +18,10 @@ from openscale_byok.engine.pace import Pace, Waits
 from openscale_byok.engine.reader import Reader
 from openscale_byok.engine.rights import Rights
 from openscale_byok.engine.summarised_audit import SummarisedAudit
-from openscale_byok.errors import ByokError
 from openscale_byok.ports import Clock
+from openscale_byok.resources import KINDS
 from openscale_byok.shell import handlers
-from openscale_byok.shell.app import grounded
+from openscale_byok.shell.app import Health, grounded
 from openscale_byok.shell.gateway import server
 from openscale_byok.shell.gateway.application import application
 from openscale_byok.shell.gateway.connections import Limits
@@ -30,6 +30,8 @@ from openscale_byok.shell.gateway.parts import PARTS, Parts
 from openscale_byok.shell.gateway.requests import guard
 from openscale_byok.shell.gateway.routes import OPEN, every_route
 from openscale_byok.shell.gateway.settings import GatewaySettings
+from openscale_byok.shell.handlers import Served
+from openscale_byok.shell.pulse import Pulse
 
 REVIEWS_AT_ONCE = 4 * AT_ONCE
 """Callers and accesses, of those who are known and of strangers."""
@@ -43,8 +45,8 @@ async def run(settings: GatewaySettings) -> None:
         Unavailable: the API server cannot be reached.
         WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
-    metrics = Metrics()
-    async with grounded(settings, "gateway", metrics, reviews=REVIEWS_AT_ONCE) as ground:
+    pulse, metrics = Pulse(monotonic, tuple(kind.PLURAL for kind in KINDS)), Metrics()
+    async with grounded(settings, "gateway", metrics, calls=(pulse,), reviews=REVIEWS_AT_ONCE) as ground:
         clock = ground.context.clock
         reader = Reader(ground.context)
         for instance in ground.instances:
@@ -66,7 +68,8 @@ async def run(settings: GatewaySettings) -> None:
         certificate = await _certificate(settings, ground.cluster, clock)
         try:
             async with audit.running():
-                await _together(reader, api, certificate, settings, ground.cluster)
+                health = Health(ground.cluster, reader.unready)
+                await _together(reader, api, certificate, settings, health, pulse)
         finally:
             await rights.close()
             await keys.close()
@@ -80,31 +83,28 @@ async def _certificate(settings: GatewaySettings, cluster: Cluster, clock: Clock
 
 
 async def _together(
-    reader: Reader, api: web.Application, certificate: ServingCertificate, settings: GatewaySettings, cluster: Cluster
+    reader: Served,
+    api: web.Application,
+    certificate: ServingCertificate,
+    settings: GatewaySettings,
+    health: Health,
+    pulse: Pulse,
 ) -> None:
     """Listen, and follow the cluster until the last request is answered. When one of the two ends, the other does."""
     ending, over = asyncio.Event(), asyncio.Event()
-
-    async def health() -> Sequence[str]:
-        failing = reader.unready()
-        try:
-            await cluster.version()
-        except ByokError:
-            failing.append("api-server")
-        return failing
 
     def started(ports: server.Ports) -> None:
         log.info("started", port=ports.api, health_port=ports.health)
 
     async def listen() -> None:
         try:
-            await server.serve(api, health, certificate, settings, stop=ending, started=started)
+            await server.serve(api, health.unready, certificate, settings, stop=ending, started=started, pulse=pulse)
         finally:
             over.set()
 
     listening = asyncio.create_task(listen(), name="listeners")
     try:
-        await handlers.serve(reader, stop=over, signalled=ending.set)
+        await handlers.serve(reader, (pulse,), stop=over, signalled=ending.set)
     finally:
         ending.set()
         await asyncio.wait({listening})

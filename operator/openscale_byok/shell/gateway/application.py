@@ -28,7 +28,7 @@ END = web.AppKey("end", End)
 
 
 def application(
-    metrics: Metrics,
+    metrics: Metrics | None,
     *middlewares: Middleware,
     limits: Limits | None = None,
     is_open: Callable[[str], bool] = lambda _: False,
@@ -41,7 +41,7 @@ def application(
     through the middlewares, which may give them a shape.
 
     Args:
-        metrics: where requests are counted.
+        metrics: where requests are counted; None: nowhere.
         middlewares: let through only whose caller is known, but for what is open.
         limits: of the listener.
         is_open: whether anybody may ask for a path. Such a request has no body, and makes nobody known.
@@ -52,11 +52,13 @@ def application(
         middlewares=[_counted(connections, metrics, end), *middlewares, _whole_body(connections, is_open)],
         client_max_size=limits.body_bytes,
     )
-    app[CONNECTIONS], app[METRICS], app[END] = connections, metrics, end
+    app[CONNECTIONS], app[END] = connections, end
+    if metrics is not None:
+        app[METRICS] = metrics
     return app
 
 
-def _counted(connections: Connections, metrics: Metrics, end: End) -> Middleware:
+def _counted(connections: Connections, metrics: Metrics | None, end: End) -> Middleware:
     def last(request: web.Request, answer: web.StreamResponse) -> None:
         """No other request comes by this connection at the end, nor after a body that nobody read."""
         if end.begun or not request.content.is_eof():
@@ -85,7 +87,8 @@ def _counted(connections: Connections, metrics: Metrics, end: End) -> Middleware
         finally:
             found = request.match_info.route.resource
             route = NO_ROUTE if found is None else found.canonical
-            metrics.answered(route, request.method, status, monotonic() - began)
+            if metrics is not None:
+                metrics.answered(route, request.method, status, monotonic() - began)
             if connection is not None:
                 connection.served = connection.served or (connection.phase is Phase.REQUEST and status < 400)
                 # The answer is still to be written: a peer that does not read it is idle.

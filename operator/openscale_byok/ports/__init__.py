@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from openscale_byok.core.audit import AuditEvent
 from openscale_byok.core.caller import Access, Caller
@@ -172,48 +172,6 @@ class SourceReader(Protocol):
 
         It is sent within `BEGINS_SOON_SECONDS` or not at all (`Unavailable`): what makes it right to delete was seen
         just before.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class KeySeen:
-    """What one look at a root key says of one binding."""
-
-    namespace: str
-    binding: str
-    """Its name."""
-    uid: str
-    root_key: str
-    state: str
-    """As Key Protect names it; `Unknown` where it never answered."""
-    reason: Reason
-    """That of the condition `KeyUsable`."""
-    usable: Literal["True", "False", "Unknown"]
-    until: str
-    """The date that matters in this state, as Key Protect prints it: expiry, or the end of restore; else nothing."""
-    changed: bool
-    """Whether the look before it said something else."""
-    trace: str
-    """What Key Protect's support asks for, where it refused."""
-
-
-class KeyObserver(Protocol):
-    """Listens to what becomes of root keys: for logs, and for whatever is counted later.
-
-    It is called in the middle of the engine's work: it returns at once, and is told no secret. What it raises is
-    lost: a listener's mistake must not end a poll.
-    How many different bindings it hears of is for it to bound.
-    """
-
-    def key_seen(self, seen: KeySeen) -> None:
-        """A root key was looked at, or could not be. Told at every look, for each binding that the look serves."""
-        ...
-
-    def data_keys_dropped(self, holder: str, number: int) -> None:
-        """Unwrapped data keys of a holder (a binding's uid) were forgotten before their time.
-
-        Its root key said no, or its credentials are others, or it was let go.
         """
         ...
 
