@@ -4,18 +4,18 @@ It remembers who was asked for, and by which credentials, and can be told to ans
 in its own table only: it leads nowhere but to this machine.
 """
 
+import asyncio
 import base64
 import contextlib
-import socket
 import ssl
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stage.loop_thread import entered
+
 _BYTES = 65_536
-_LONGEST_HEAD = 8_192
 Address = tuple[str, int]
 
 
@@ -38,52 +38,46 @@ class ConnectProxy:
     """The first line of everything else."""
     url: str = ""
 
-    def serve(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Meet whoever comes, until the listener ends."""
-        with contextlib.suppress(OSError):
-            while True:
-                peer, _ = listener.accept()
-                threading.Thread(target=self._meet, args=(peer, context), daemon=True).start()
+    @asynccontextmanager
+    async def serving(self, context: ssl.SSLContext | None) -> AsyncIterator["ConnectProxy"]:
+        """Listen on a free port."""
+        server = await asyncio.start_server(self._meet, "127.0.0.1", 0, ssl=context)
+        scheme = "http" if context is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
 
-    def _meet(self, peer: socket.socket, context: ssl.SSLContext | None) -> None:
-        with contextlib.suppress(OSError):
-            if context is not None:
-                peer = context.wrap_socket(peer, server_side=True)
-            with peer:
-                self._answer(peer)
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await self._answer(reader, writer)
+        writer.transport.abort()
 
-    def _answer(self, peer: socket.socket) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head and len(head) < _LONGEST_HEAD:
-            piece = peer.recv(_BYTES)
-            if not piece:
-                return
-            head += piece
-        lines = head.decode("latin-1").split("\r\n")
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, _, rest = lines[0].partition(" ")
         if method != "CONNECT":
             self.requests.append(lines[0])
-            peer.sendall(self._refusal(405))
-            return
+            writer.write(self._refusal(405))
+            return await writer.drain()
         target = rest.partition(" ")[0]
         self.asked.append(target)
         if self.silent:
-            while peer.recv(_BYTES):
-                pass
-            return
-        status = self.status if self._known(lines) else 407
-        there = self._where(target)
+            await reader.read()
+            return None
+        status, there = self.status if self._knows(lines) else 407, self._where(target)
         if status != 200 or there is None:
-            peer.sendall(self._refusal(status if status != 200 else 502))
-            return
-        with socket.create_connection(there) as server:
-            peer.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pass_on, args=(server, peer), daemon=True)
-            back.start()
-            _pass_on(peer, server)
-            back.join()
+            writer.write(self._refusal(status if status != 200 else 502))
+            await writer.drain()
+            await reader.read()
+            return None
+        from_server, to_server = await asyncio.open_connection(*there)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(_copy(reader, to_server), _copy(from_server, writer), return_exceptions=True)
+        return None
 
-    def _known(self, lines: list[str]) -> bool:
+    def _knows(self, lines: list[str]) -> bool:
         if self.credentials is None:
             return True
         wanted = base64.b64encode(":".join(self.credentials).encode()).decode()
@@ -91,10 +85,8 @@ class ConnectProxy:
         return given == [f"Basic {wanted}"]
 
     def _where(self, target: str) -> Address | None:
-        if target in self.hosts:
-            return self.hosts[target]
         host, _, port = target.rpartition(":")
-        return (host, int(port)) if host == "127.0.0.1" else None
+        return self.hosts.get(target) or ((host, int(port)) if host == "127.0.0.1" else None)
 
     def _refusal(self, status: int) -> bytes:
         more = "Location: https://127.0.0.1:1/\r\n" if 300 <= status < 400 else ""
@@ -105,12 +97,13 @@ class ConnectProxy:
         return head.encode() + self.page
 
 
-def _pass_on(one: socket.socket, other: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while found := one.recv(_BYTES):
-            other.sendall(found)
-    with contextlib.suppress(OSError):
-        other.shutdown(socket.SHUT_WR)
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while piece := await reader.read(_BYTES):
+            writer.write(piece)
+            await writer.drain()
+    finally:
+        writer.transport.abort()
 
 
 @contextmanager
@@ -125,10 +118,5 @@ def connect_proxy(
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
-    found = ConnectProxy(hosts or {}, credentials)
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        scheme = "http" if context is None else "https"
-        found.url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
-        threading.Thread(target=found.serve, args=(listener, context), daemon=True).start()
+    with entered(ConnectProxy(hosts or {}, credentials).serving(context)) as found:
         yield found
-        listener.shutdown(socket.SHUT_RDWR)

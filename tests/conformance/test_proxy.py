@@ -8,7 +8,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from conformance.blinding import TlsRelay
 from conformance.kms import AAD
 from conformance.test_kms_key_protect import CREDENTIALS, Secrets
 from key_protect_emulator.control import Emulator
@@ -23,6 +22,7 @@ from openscale_byok.ports import Kms
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import RootKeyBinding
 from stage.connect_proxy import ConnectProxy, connect_proxy
+from stage.tls_relay import TlsRelay
 
 KEY_PROTECT, IAM = "kubernetes.default.svc", "kubernetes.default"
 """Names that the servers' certificate has, and that nobody but the proxy can look up."""
