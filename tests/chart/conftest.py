@@ -29,6 +29,7 @@ EVERYTHING: dict[str, Any] = {
         "auditFile": "/var/audit/lines",
         "auditChain": True,
         "logLevel": "debug",
+        "logFormat": "text",
     },
     "admissionPolicies": {
         "bind": {"controllers": ["system:kube-controller-manager"]},

@@ -59,6 +59,8 @@ def started(program: str, **environment: str) -> tuple[int, list[dict[str, str]]
     )  # fmt: skip
     assert not done.stdout
     assert CANARY not in done.stderr
+    if environment.get("OPENSCALE_BYOK_LOG_FORMAT") == "text":
+        return done.returncode, [{"line": line} for line in done.stderr.splitlines()]
     return done.returncode, [json.loads(line) for line in done.stderr.splitlines()]
 
 
@@ -79,3 +81,25 @@ def test_a_wrong_setting_is_a_line_too(program: str) -> None:
     assert code == 2
     assert {line["setting"] for line in lines} == {"OPENSCALE_BYOK_LOG_LEVEL", "OPENSCALE_BYOK_WRITES_IN_FLIGHT"}
     assert all(line["event"] == "wrong setting" and line["level"] == "error" for line in lines)
+
+
+@pytest.mark.parametrize("program", ["run", "gateway"])
+def test_a_setting_that_is_misspelt_is_a_line_too(program: str) -> None:
+    """Beside those that are wrong: all of them at once, each with its cure."""
+    code, lines = started(program, OPENSCALE_BYOK_KEY_POLL_SECOND=CANARY, OPENSCALE_BYOK_NO_PROXY=f"{CANARY},b")
+    assert code == 2
+    assert {line["setting"]: line["message"] for line in lines} == {
+        "OPENSCALE_BYOK_KEY_POLL_SECOND": "there is no such setting; did you mean OPENSCALE_BYOK_KEY_POLL_SECONDS?",
+        "OPENSCALE_BYOK_NO_PROXY": 'must be JSON, as in ["one", "another"]',
+    }
+
+
+@pytest.mark.parametrize("program", ["run", "gateway"])
+def test_text_is_text_from_the_first_line(program: str, forbidding: Path) -> None:
+    """Also where it is said that the program does not run, and where another setting is wrong."""
+    code, lines = started(program, KUBECONFIG=str(forbidding), OPENSCALE_BYOK_LOG_FORMAT="text")
+    assert code == 1
+    assert " error   refusing to run reason=ClusterUnavailable message=" in lines[-1]["line"]
+    code, lines = started(program, OPENSCALE_BYOK_LOG_FORMAT="text", OPENSCALE_BYOK_LOG_LEVEL=CANARY)
+    assert code == 2
+    assert " error   wrong setting setting=OPENSCALE_BYOK_LOG_LEVEL message=" in lines[-1]["line"]

@@ -84,3 +84,28 @@ def test_what_is_tried_again_is_no_error_yet(configured, logger, text, level):
     found = record()
     found.name, found.msg = logger, text
     assert json.loads(configured.formatter.format(found))["level"] == level
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("plain", "plain"), ("two words", '"two words"'), ('a"b', '"a\\"b"'), ("a=b", '"a=b"'), ("", '""'),
+        (True, "true"), (1.5, "1.5"), (None, "null"), ("x\nlevel=error", '"x\\nlevel=error"'), ("\u202ex", '"\\u202ex"'),
+        ("\x1b[2J", '"\\u001b[2J"'), ({"a": 1}, '"{\\"a\\": 1}"'),
+    ],
+    ids=range(12),
+)  # fmt: skip
+def test_as_text_a_value_is_one_word_of_one_line(value, shown):
+    """Nothing that a value holds begins a line, ends its own word, or turns what stands beside it round."""
+    line = logs.as_text(None, "", {"event": "e", "level": "info", "timestamp": "t", "name": value})
+    assert line == f"t info    e name={shown}"
+
+
+def test_as_text_an_event_is_one_line_too(configured):
+    """A library's message may hold anything."""
+    logs.configure("info", "text")
+    found = record()
+    found.msg = "two\nlines"
+    line = logging.getLogger().handlers[0].formatter.format(found)
+    assert "\n" not in line
+    assert line.endswith(' error   "two\\nlines" logger=kopf')

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from openscale_byok.shell.gateway.settings import GatewaySettings
 from openscale_byok.shell.settings import Settings
 
 CANARY = "c4n4ry"
@@ -20,7 +21,7 @@ WRONG = {
     "MINIMUM_RETENTION_DAYS": "-1",
     "INSECURE_HTTP": CANARY,
     "TRUSTED_PROFILES": CANARY, "KEY_POLL_SECONDS": CANARY, "SOURCE_REFRESH_SECONDS": "0", "WRITES_IN_FLIGHT": "257",
-    "INSTANCES_AT_ONCE": "0", "AUDIT_FILE": "", "AUDIT_CHAIN": CANARY, "LOG_LEVEL": CANARY,
+    "INSTANCES_AT_ONCE": "0", "AUDIT_FILE": "", "AUDIT_CHAIN": CANARY, "LOG_LEVEL": CANARY, "LOG_FORMAT": CANARY,
 }  # fmt: skip
 RIGHT = {
     "NAMESPACE": ("byok", "byok"), "GLOBAL_KEY_SECRET": ("key", "key"),
@@ -38,6 +39,7 @@ RIGHT = {
     "TRUSTED_PROFILES": ("true", True), "KEY_POLL_SECONDS": ("0.1", 0.1), "SOURCE_REFRESH_SECONDS": ("86400", 86_400.0),
     "WRITES_IN_FLIGHT": ("256", 256), "INSTANCES_AT_ONCE": ("1", 1),
     "AUDIT_FILE": ("/var/audit", "/var/audit"), "AUDIT_CHAIN": ("true", True), "LOG_LEVEL": ("debug", "debug"),
+    "LOG_FORMAT": ("text", "text"),
 }  # fmt: skip
 
 
@@ -69,6 +71,17 @@ def test_a_wrong_value_is_refused_by_name(environment, name):
     environment(name, WRONG[name])
     with pytest.raises(ValidationError) as refused:
         Settings()
+    assert [error["loc"] for error in refused.value.errors()] == [(name.lower(),)]
+    assert CANARY not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["ALLOWED_ENDPOINTS", "NO_PROXY", "ALLOWED_ROOT_KEYS", "GATEWAY_NAMES"])
+@pytest.mark.parametrize("given", [CANARY, f"{CANARY},b", f'["{CANARY}"', "[" * 100_000], ids=range(4))
+def test_what_is_no_json_is_refused_by_name(environment, name, given):
+    """A list with commas, as others have it, is refused with what is wanted, like any other wrong value."""
+    environment(name, given)
+    with pytest.raises(ValidationError, match=r"must be JSON, as in [\[{]") as refused:
+        GatewaySettings()
     assert [error["loc"] for error in refused.value.errors()] == [(name.lower(),)]
     assert CANARY not in str(refused.value)
 

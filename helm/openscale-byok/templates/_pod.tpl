@@ -21,6 +21,7 @@
   (dict "name" "OPENSCALE_BYOK_AUDIT_FILE" "value" .Values.settings.auditFile)
   (dict "name" "OPENSCALE_BYOK_AUDIT_CHAIN" "value" (toString .Values.settings.auditChain))
   (dict "name" "OPENSCALE_BYOK_LOG_LEVEL" "value" .Values.settings.logLevel)
+  (dict "name" "OPENSCALE_BYOK_LOG_FORMAT" "value" .Values.settings.logFormat)
 )) -}}
 {{- end -}}
 

@@ -1,7 +1,8 @@
 """Settings of operator and gateway, from the environment: ``OPENSCALE_BYOK_…``. A wrong one is refused by name."""
 
+import json
 import re
-from typing import Annotated
+from typing import Annotated, get_origin
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,6 +13,8 @@ from openscale_byok.core.instance_policy import InstancePolicy
 from openscale_byok.engine.context import Tuning
 from openscale_byok.resources.base import DNS_SUBDOMAIN, GUID
 from openscale_byok.resources.crn import ROOT_KEY_PATTERN
+from openscale_byok.shell.environment import PREFIX
+from openscale_byok.shell.logs import Format
 
 PROXY_URL = r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/?"
 HOST_PATTERN = r"(\*\.)?[a-z0-9._-]+|\[?[0-9a-f:.]+\]?"
@@ -23,7 +26,7 @@ PROCESSOR_SHARE = 0.3
 class Settings(BaseSettings):
     """Every setting that both have, its default and its bounds."""
 
-    model_config = SettingsConfigDict(env_prefix="OPENSCALE_BYOK_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True, enable_decoding=False)
 
     insecure_http: Annotated[
         bool,
@@ -115,6 +118,20 @@ class Settings(BaseSettings):
         False
     )
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="debug, info, …")] = "info"
+    log_format: Annotated[Format, Field(description="json: for what collects logs; text: for people.")] = "json"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _from_json(cls, given: object, info: ValidationInfo) -> object:
+        """Lists and maps are JSON. Here, so that what is none is refused like everything else, and not quoted."""
+        kind = get_origin(cls.model_fields[str(info.field_name)].annotation)
+        if kind not in (tuple, dict) or not isinstance(given, str):
+            return given
+        try:
+            return json.loads(given)
+        except (ValueError, RecursionError):
+            example = '["one", "another"]' if kind is tuple else '{"name": "value"}'
+            raise ValueError(f"must be JSON, as in {example}") from None
 
     @field_validator("iam_url", "key_protect_url", "global_root_key_endpoint", "allowed_endpoints")
     @classmethod

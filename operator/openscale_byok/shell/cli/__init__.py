@@ -1,6 +1,7 @@
 """The command line: ``openscale-byok``. Exit codes: 0 well, 1 refused or failed, 2 wrong usage."""
 
 import asyncio
+import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
@@ -16,11 +17,14 @@ from openscale_byok.shell.cli.agent import agent
 from openscale_byok.shell.cli.audit import audit
 from openscale_byok.shell.cli.crds import crds
 from openscale_byok.shell.cli.global_key import global_key
+from openscale_byok.shell.cli.variables import variables
+from openscale_byok.shell.environment import PREFIX, unknown
 
 if TYPE_CHECKING:
     from openscale_byok.shell.settings import Settings
 
 S = TypeVar("S", bound="Settings")
+WRONG_USAGE = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,15 +63,8 @@ def _serve(kind: "type[S]", work: "Callable[[S], Coroutine[Any, Any, None]]") ->
     from openscale_byok.engine.scope import WentBack
     from openscale_byok.shell import logs
 
-    try:
-        settings = kind()
-    except ValidationError as error:
-        logs.configure("info")  # what it is to be is one of the settings
-        for found in error.errors(include_input=False, include_url=False, include_context=False):
-            name = "OPENSCALE_BYOK_" + "_".join(str(part) for part in found["loc"]).upper()
-            log.error("wrong setting", setting=name, message=found["msg"])
-        sys.exit(2)
-    logs.configure(settings.log_level)
+    settings = _settings(kind)
+    logs.configure(settings.log_level, settings.log_format)
     try:
         asyncio.run(work(settings))
     except ByokError as error:
@@ -79,3 +76,25 @@ def _serve(kind: "type[S]", work: "Callable[[S], Coroutine[Any, Any, None]]") ->
         raised = traceback.extract_tb(error.__traceback__)[-1]
         log.error("unexpected", error=type(error).__name__, where=f"{Path(raised.filename).name}:{raised.lineno}")
         sys.exit(1)
+
+
+def _settings(kind: "type[S]") -> "S":
+    """The settings; the end of the process, with a line for each that is wrong or unknown, where they are not right."""
+    from openscale_byok.engine.context import log
+    from openscale_byok.shell import logs
+
+    wrong = unknown(os.environ, variables())
+    try:
+        settings = kind()
+    except ValidationError as error:
+        for found in error.errors(include_input=False, include_url=False, include_context=False):
+            name = PREFIX + "_".join(str(part) for part in found["loc"]).upper()
+            wrong[name] = found["msg"].removeprefix("Value error, ")
+    else:
+        if not wrong:
+            return settings
+    # What these are to be is one of the settings; the format may be right all the same.
+    logs.configure("info", "text" if os.environ.get(f"{PREFIX}LOG_FORMAT") == "text" else "json")
+    for name, message in wrong.items():
+        log.error("wrong setting", setting=name, message=message)
+    sys.exit(WRONG_USAGE)
