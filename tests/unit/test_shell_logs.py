@@ -90,7 +90,8 @@ def test_what_is_tried_again_is_no_error_yet(configured, logger, text, level):
     ("value", "shown"),
     [
         ("plain", "plain"), ("two words", '"two words"'), ('a"b', '"a\\"b"'), ("a=b", '"a=b"'), ("", '""'),
-        (True, "true"), (1.5, "1.5"), (None, "null"), ("x\nlevel=error", '"x\\nlevel=error"'), ("\u202ex", '"\\u202ex"'),
+        (True, "true"), (1.5, "1.5"), (None, "null"),
+        ("x\nlevel=error", '"x\\nlevel=error"'), ("\u202ex", '"\\u202ex"'),
         ("\x1b[2J", '"\\u001b[2J"'), ({"a": 1}, '"{\\"a\\": 1}"'),
     ],
     ids=range(12),
