@@ -237,7 +237,7 @@ def install_rights(cluster: Cluster, folder: Path, values: Mapping[str, Any]) ->
         if not document["kind"].startswith(("Cluster", *chart.POLICIES)):
             document["metadata"].setdefault("namespace", NAMESPACE)  # as Helm does, where a template names none
     cluster.kubectl("apply", "-f", "-", input=manifests.as_text(objects))
-    _await_policies(cluster)
+    _await_policies(cluster, (merged.get("scope", {}).get("namespaces") or [NAMESPACE])[0])
 
     def kubeconfig(account: str, name: str) -> Path:
         token = cluster.token_for(NAMESPACE, account, seconds=86_400)
@@ -251,16 +251,16 @@ def policies(*restorers: str) -> dict[str, Any]:
     return {"status": {"restoreUsers": [direct.RESTORER, *restorers]}}
 
 
-def _await_policies(cluster: Cluster) -> None:
-    """An API server hears of a policy some moments later: wait until it refuses a status to the admin.
+def _await_policies(cluster: Cluster, namespace: str) -> None:
+    """An API server hears of a policy some moments later: wait until it refuses a status to the admin there.
 
     All policies are there then, for that one was created last.
     """
-    probe = manifests.datamart(NAMESPACE, "is-the-policy-in-force", "none", "none")
+    probe = manifests.datamart(namespace, "is-the-policy-in-force", "none", "none")
     cluster.kubectl("apply", "-f", "-", input=manifests.as_text([probe]))
-    patch = ("patch", "datamart", probe["metadata"]["name"], "-n", NAMESPACE, "--subresource=status")
+    patch = ("patch", "datamart", probe["metadata"]["name"], "-n", namespace, "--subresource=status")
     deadline = time.monotonic() + POLICY_SECONDS
     while "may not write the status" not in cluster.kubectl(*patch, "--type=merge", "-p", "{}", check=False).stderr:
         if time.monotonic() > deadline:
             raise TimeoutError(f"the chart's admission policies are not in force after {POLICY_SECONDS:.0f} s")
-    cluster.kubectl("delete", "datamart", probe["metadata"]["name"], "-n", NAMESPACE)
+    cluster.kubectl("delete", "datamart", probe["metadata"]["name"], "-n", namespace)

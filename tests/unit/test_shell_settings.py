@@ -13,7 +13,8 @@ CRN = (
 )
 GUID = "0a1b2c3d-0000-4000-8000-000000000001"
 WRONG = {
-    "NAMESPACE": "", "GLOBAL_KEY_SECRET": "", "GLOBAL_ROOT_KEY": CANARY, "GLOBAL_ROOT_KEY_FORMER": f"{CRN}:{CANARY}",
+    "NAMESPACE": "", "NAMESPACES": f'["team-{CANARY}*"]', "GLOBAL_KEY_SECRET": "",
+    "GLOBAL_ROOT_KEY": CANARY, "GLOBAL_ROOT_KEY_FORMER": f"{CRN}:{CANARY}",
     "GLOBAL_ROOT_KEY_SECRET": "", "GLOBAL_ROOT_KEY_ENDPOINT": f"ftp://{CANARY}",
     "IAM_URL": f"ftp://{CANARY}", "KEY_PROTECT_URL": f"//{CANARY}",
     "PROXY_URL": f"http://me:{CANARY}@proxy.example.com:3128", "NO_PROXY": f'["https://{CANARY}"]',
@@ -24,7 +25,8 @@ WRONG = {
     "INSTANCES_AT_ONCE": "0", "AUDIT_FILE": "", "AUDIT_CHAIN": CANARY, "LOG_LEVEL": CANARY, "LOG_FORMAT": CANARY,
 }  # fmt: skip
 RIGHT = {
-    "NAMESPACE": ("byok", "byok"), "GLOBAL_KEY_SECRET": ("key", "key"),
+    "NAMESPACE": ("byok", "byok"), "NAMESPACES": ('["team-a", "team-b", "team-a"]', ("team-a", "team-b")),
+    "GLOBAL_KEY_SECRET": ("key", "key"),
     "GLOBAL_ROOT_KEY": (CRN, CRN), "GLOBAL_ROOT_KEY_FORMER": (CRN, CRN), "GLOBAL_ROOT_KEY_SECRET": ("s", "s"),
     "GLOBAL_ROOT_KEY_ENDPOINT": ("https://kp.example.com", "https://kp.example.com"),
     "IAM_URL": ("https://iam.example.com", "https://iam.example.com"), "INSECURE_HTTP": ("true", True),

@@ -1,6 +1,7 @@
 {{- /* The settings that operator and gateway share, as a list of variables. */ -}}
 {{- define "openscale-byok.settings" -}}
 {{- toYaml (concat (include "openscale-byok.egressEnv" . | fromYamlArray) (list
+  (dict "name" "OPENSCALE_BYOK_NAMESPACES" "value" (include "openscale-byok.namespaces" .))
   (dict "name" "OPENSCALE_BYOK_GLOBAL_KEY_SECRET" "value" .Values.settings.globalKeySecret)
   (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY" "value" .Values.settings.globalRootKey)
   (dict "name" "OPENSCALE_BYOK_GLOBAL_ROOT_KEY_FORMER" "value" .Values.settings.globalRootKeyFormer)

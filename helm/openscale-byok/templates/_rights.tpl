@@ -43,29 +43,28 @@ subjects:
 {{- end }}
 {{- end -}}
 
-{{- /* Roles and their bindings wherever secretAccess says:
-       (dict "root" $ "name" … "labels" … "subjects" … "verbs" (list …)). */ -}}
-{{- define "openscale-byok.secretAccess" -}}
-{{- $cluster := .root.Values.secretAccess.clusterWide -}}
-{{- $rules := include "openscale-byok.secretRules" . -}}
-{{- range ternary (list "") .root.Values.secretAccess.namespaces $cluster }}
+{{- /* Rules for an account, in the whole cluster or in some namespaces only:
+       (dict "root" $ "name" (of the roles) "labels" … "subjects" … "rules" … "namespaces" (list; empty: the cluster)). */ -}}
+{{- define "openscale-byok.grant" -}}
+{{- $cluster := empty .namespaces -}}
+{{- range .namespaces | default (list "") }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ ternary "ClusterRole" "Role" $cluster }}
 metadata:
-  name: {{ $.name }}-secrets
+  name: {{ $.name }}
   {{- with . }}
   namespace: {{ . }}
   {{- end }}
   labels:
     {{- $.labels | nindent 4 }}
 rules:
-  {{- $rules | nindent 2 }}
+  {{- $.rules | nindent 2 }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ ternary "ClusterRoleBinding" "RoleBinding" $cluster }}
 metadata:
-  name: {{ $.name }}-secrets
+  name: {{ $.name }}
   {{- with . }}
   namespace: {{ . }}
   {{- end }}
@@ -74,7 +73,29 @@ metadata:
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ ternary "ClusterRole" "Role" $cluster }}
-  name: {{ $.name }}-secrets
+  name: {{ $.name }}
 {{ $.subjects }}
 {{- end }}
+{{- end -}}
+
+{{- /* What is granted wherever secretAccess says:
+       (dict "root" $ "name" … "labels" … "subjects" … "verbs" (list …)). */ -}}
+{{- define "openscale-byok.secretAccess" -}}
+{{- $access := .root.Values.secretAccess -}}
+{{- if or $access.clusterWide $access.namespaces }}
+{{- include "openscale-byok.grant" (merge (dict
+  "name" (printf "%s-secrets" .name)
+  "rules" (include "openscale-byok.secretRules" .)
+  "namespaces" (ternary (list) $access.namespaces $access.clusterWide)
+) .) }}
+{{- end }}
+{{- end -}}
+
+{{- /* Rules about our kinds, wherever they are served; of another name in namespaces, where a Role of that name may be. */ -}}
+{{- define "openscale-byok.kindAccess" -}}
+{{- $namespaces := .root.Values.scope.namespaces -}}
+{{- include "openscale-byok.grant" (merge (dict
+  "name" (ternary .name (printf "%s-objects" .name) (empty $namespaces))
+  "namespaces" $namespaces
+) .) }}
 {{- end -}}

@@ -5,9 +5,11 @@ Every write is a JSON merge patch with the resourceVersion that was read, so the
 """
 
 import base64
+import copy
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any, Literal, TypeVar, overload
 from urllib.parse import quote, urlencode
 
@@ -40,6 +42,15 @@ _PLURAL = {kind.KIND: kind.PLURAL for kind in KINDS}
 class Cluster(ApiServer):
     """The API server, as our rights let us see it."""
 
+    namespaces: tuple[str, ...] = ()
+    """Those that are served; none is named where all are."""
+
+    def within(self, namespaces: Sequence[str]) -> "Cluster":
+        """The same connection, for whom only these namespaces are there."""
+        found = copy.copy(self)
+        found.namespaces = tuple(namespaces)
+        return found
+
     # Store --------------------------------------------------------------------------------------------
 
     async def instance(self, namespace: str, name: str) -> OpenScaleInstance:
@@ -48,11 +59,11 @@ class Cluster(ApiServer):
 
     async def instances(self) -> Listing[OpenScaleInstance]:
         """See `ports.Store`."""
-        return await self._list(OpenScaleInstance, "", "", tolerant=True)
+        return _joined([await self._list(OpenScaleInstance, one, "", tolerant=True) for one in self._places])
 
     async def version(self) -> int:
         """See `ports.Store`. One item at most is sent; without a resourceVersion the answer is never a cached one."""
-        page = await self.call("GET", f"{_path(OpenScaleInstance.PLURAL)}?limit=1")
+        page = await self.call("GET", f"{_path(OpenScaleInstance.PLURAL, self._places[0])}?limit=1")
         return int(page["metadata"]["resourceVersion"])
 
     async def bindings(self, namespace: str, instance: str) -> Listing[RootKeyBinding]:
@@ -94,8 +105,8 @@ class Cluster(ApiServer):
         await self.call("DELETE", _path(_PLURAL[kind], meta.namespace, meta.name), body)
 
     async def every_datamart(self) -> Listing[DataMart]:
-        """Every data mart of the cluster: what is asked before a global key is made, or a version of it removed."""
-        return await self._list(DataMart, "", "", tolerant=True)
+        """Every data mart that is served: what is asked before a global key is made, or a version of it removed."""
+        return _joined([await self._list(DataMart, one, "", tolerant=True) for one in self._places])
 
     async def patch_status(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> dict[str, Any]:
         """See `ports.Store`."""
@@ -225,7 +236,22 @@ class Cluster(ApiServer):
         body = {"apiVersion": _REVIEWS[kind], "kind": kind, "spec": spec}
         return (await self.call("POST", f"/apis/{_REVIEWS[kind]}/{kind.lower()}s", body)).get("status")
 
+    async def may_serve(self, namespace: str) -> bool:
+        """Whether we may list and watch our kinds in a namespace (SelfSubjectAccessReview, which stores nothing)."""
+        path, api = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "authorization.k8s.io/v1"
+        for resource, verb in product(_PLURAL.values(), ("list", "watch")):
+            attributes = {"namespace": namespace, "verb": verb, "group": GROUP, "resource": resource}
+            body = {"apiVersion": api, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
+            if not (await self.call("POST", path, body))["status"].get("allowed"):
+                return False
+        return True
+
     # HTTP ---------------------------------------------------------------------------------------------
+
+    @property
+    def _places(self) -> tuple[str, ...]:
+        """Where to list; "": everywhere."""
+        return self.namespaces or ("",)
 
     @overload
     async def _list(self, kind: type[T], namespace: str, instance: str, *, tolerant: bool = False) -> Listing[T]: ...
@@ -269,6 +295,13 @@ class Cluster(ApiServer):
                 # The later pages of one list show the state of the first.
                 return Listing(int(version), tuple(items), tuple(unreadable))
             query["continue"] = following
+
+
+def _joined(lists: Sequence[Listing[T]]) -> Listing[T]:
+    """One list of several places: as old as the oldest of them."""
+    items = tuple(item for one in lists for item in one.items)
+    unreadable = tuple(name for one in lists for name in one.unreadable)
+    return Listing(min(one.version for one in lists), items, unreadable)
 
 
 def _parse(kind: type[T], raw: dict[str, Any]) -> T:

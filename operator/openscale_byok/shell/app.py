@@ -1,5 +1,6 @@
 """The composition root of the operator: builds the adapters, hands them to the engine, and runs both."""
 
+import asyncio
 import contextlib
 import ctypes
 import gc
@@ -36,6 +37,7 @@ from openscale_byok.shell.health import Program, served_by_thread
 from openscale_byok.shell.key_log import KeyLog
 from openscale_byok.shell.metrics import ProgramMetrics
 from openscale_byok.shell.pulse import Pulse
+from openscale_byok.shell.served import granted, until_granted
 from openscale_byok.shell.settings import OperatorSettings, Settings
 
 HEALTH_PORT = "OPENSCALE_BYOK_OPERATOR_HEALTH_PORT"
@@ -53,6 +55,8 @@ class Ground:
     context: Context
     instances: tuple[OpenScaleInstance, ...]
     """Every instance, as it was at the start."""
+    granted: asyncio.Event
+    """Set once a namespace that had to be left out can be served: by whoever is started anew."""
 
 
 async def run(settings: OperatorSettings, work: Callable[[Engine], Awaitable[None]] | None = None) -> None:
@@ -77,7 +81,10 @@ async def run(settings: OperatorSettings, work: Callable[[Engine], Awaitable[Non
             async with served_by_thread(Program(pulse, metrics, health.unready, health.gather), sock):
                 port = sock.getsockname()[1]
                 log.info("started", namespace=settings.namespace, instances=len(ground.instances), health_port=port)
-                await (serve(engine, (pulse,)) if work is None else work(engine))
+                if work is None:
+                    await serve(engine, (pulse,), namespaces=ground.cluster.namespaces, stop=ground.granted)
+                else:
+                    await work(engine)
 
 
 class Health:
@@ -131,10 +138,12 @@ async def grounded(
             FairQueue(at_once, most_of_one=at_once - at_once // 4),
             FairQueue(PAGES_AT_ONCE, most_of_one=1),
             observers=calls,
-        ) as cluster,
+        ) as whole,
         http.open_session(settings.way()) as session,
     ):
-        await expect_our_kinds(cluster)
+        await expect_our_kinds(whole)
+        cluster = whole.within(await granted(whole, settings.namespaces))
+        withheld = tuple(set(settings.namespaces) - set(cluster.namespaces))
         instances = await cluster.instances()
         for unreadable in instances.unreadable:
             log.error("invalid object", name=unreadable, reason=Reason.INVALID_OBJECT.value)
@@ -142,14 +151,17 @@ async def grounded(
         key = _global_key(settings, cluster, session, iam)
         if name == "operator" and not settings.global_root_key:
             at = settings.namespace, settings.global_key_secret
-            await global_key.create_once(cluster, *at, lambda: named_versions(cluster))
+            await global_key.create_once(cluster, *at, lambda: named_versions(cluster, withheld))
         listeners = (KeyLog(), *observers)
         directory = RootKeyDirectory(session, iam, cluster, cluster, settings.policy(), global_key=key)
         data_keys = DataKeys(clock, listeners)
         tuning, policy = settings.tuning(), settings.instance_policy()
         context = Context(cluster, cluster, directory, clock, data_keys, audit, tuning, listeners, policy=policy)
+        news = asyncio.Event()
+        watching = asyncio.create_task(until_granted(whole, withheld), name="withheld namespaces")
+        watching.add_done_callback(lambda _: news.set())
         try:
-            yield Ground(cluster, session, context, instances.items)
+            yield Ground(cluster, session, context, instances.items, news)
         except WentBack as error:
             log.error("ending, to be started anew with an empty memory", message=str(error))
             raise
@@ -157,6 +169,8 @@ async def grounded(
             # A watch fails for good where its CRD was deleted: say that, as the next start would.
             await expect_our_kinds(cluster)
             raise
+        finally:
+            watching.cancel()
 
 
 @asynccontextmanager
@@ -194,16 +208,16 @@ def _global_key(settings: Settings, cluster: Cluster, session: aiohttp.ClientSes
     return GlobalKeys(secret, secret, root_keys)
 
 
-async def named_versions(cluster: Cluster) -> dict[str, str]:
+async def named_versions(cluster: Cluster, withheld: Sequence[str] = ()) -> dict[str, str]:
     """Each version of the global key's Secret that anything names, and one that names it.
 
-    What cannot be read may name one too.
+    What cannot be read may name one too, and so may what is in a namespace that had to be left out.
     """
     instances, marts = await cluster.instances(), await cluster.every_datamart()
     found = [*filter(None, map(of_datamart, marts.items))]
     found += [naming for instance in instances.items for naming in of_instance(instance)]
     named = {naming.version: naming.where for naming in found if naming.in_secret}
-    unreadable = (*instances.unreadable, *marts.unreadable)
+    unreadable = (*instances.unreadable, *marts.unreadable, *(f"namespace {one}" for one in withheld))
     return named | ({UNREADABLE: f"{unreadable[0]}, perhaps: it cannot be read"} if unreadable else {})
 
 

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -172,6 +172,7 @@ async def serve(
     engine: Served,
     watched: Sequence[Watched] = (),
     *,
+    namespaces: Collection[str] = (),
     stop: asyncio.Event | None = None,
     signalled: Callable[[], None] | None = None,
 ) -> None:
@@ -182,6 +183,7 @@ async def serve(
     Args:
         engine: what is fed.
         watched: are told what is heard of the watches.
+        namespaces: those that are watched; none named: all.
         stop: ends it too.
         signalled: what a signal does, in place of ending it at once: something else may have to end before.
     """
@@ -190,7 +192,8 @@ async def serve(
         registry=registry_for(engine, sessions),
         settings=kopf_settings(),
         standalone=True,
-        clusterwide=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
         stop_flag=stop,
     )
     if signalled is not None:

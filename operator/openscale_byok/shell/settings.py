@@ -33,6 +33,9 @@ class Settings(BaseSettings):
         Field(description="Whether IAM and Key Protect may be called over http. For development: never elsewhere."),
     ] = False
     namespace: Annotated[str, Field(min_length=1, description="The operator's own namespace.")] = "openscale-byok"
+    namespaces: Annotated[
+        tuple[str, ...], Field(description="Namespaces that are served, and no other; a JSON list. Empty: all.")
+    ] = ()
     global_key_secret: Annotated[str, Field(min_length=1, description="Secret of the global key.")] = (
         "openscale-byok-global-key"
     )
@@ -152,6 +155,13 @@ class Settings(BaseSettings):
                 "the files of OPENSCALE_BYOK_PROXY_CREDENTIALS"
             )
         return given.rstrip("/")
+
+    @field_validator("namespaces")
+    @classmethod
+    def _names_of_namespaces(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", one) for one in given):
+            raise ValueError("each must be the name of a namespace; there are no patterns")
+        return tuple(dict.fromkeys(given))
 
     @field_validator("no_proxy")
     @classmethod

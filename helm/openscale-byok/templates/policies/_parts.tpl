@@ -33,6 +33,15 @@ metadata:
 spec:
   policyName: openscale-byok-{{ .name }}
   validationActions: [Deny]
+  {{- /* What our own accounts do they do anywhere, and a definition is in no namespace. */ -}}
+  {{- if and .root.Values.scope.namespaces (not (has .name (list "accounts" "crd-deletion"))) }}
+  matchResources:
+    namespaceSelector:
+      matchExpressions:
+        - key: kubernetes.io/metadata.name
+          operator: In
+          values: {{ toJson .root.Values.scope.namespaces }}
+  {{- end }}
 {{- end -}}
 
 {{- define "openscale-byok.finalizer" -}}

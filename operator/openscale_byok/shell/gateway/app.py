@@ -21,7 +21,7 @@ from openscale_byok.engine.summarised_audit import SummarisedAudit
 from openscale_byok.ports import Clock
 from openscale_byok.resources import KINDS
 from openscale_byok.shell import handlers
-from openscale_byok.shell.app import Health, grounded
+from openscale_byok.shell.app import Ground, Health, grounded
 from openscale_byok.shell.gateway import server
 from openscale_byok.shell.gateway.application import application
 from openscale_byok.shell.gateway.connections import Limits
@@ -69,7 +69,7 @@ async def run(settings: GatewaySettings) -> None:
         try:
             async with audit.running():
                 health = Health(ground.cluster, reader.unready)
-                await _together(reader, api, certificate, settings, health, pulse)
+                await _together(reader, api, certificate, settings, health, pulse, ground)
         finally:
             await rights.close()
             await keys.close()
@@ -89,9 +89,10 @@ async def _together(
     settings: GatewaySettings,
     health: Health,
     pulse: Pulse,
+    ground: Ground,
 ) -> None:
     """Listen, and follow the cluster until the last request is answered. When one of the two ends, the other does."""
-    ending, over = asyncio.Event(), asyncio.Event()
+    ending, over = ground.granted, asyncio.Event()
 
     def started(ports: server.Ports) -> None:
         log.info("started", port=ports.api, health_port=ports.health)
@@ -104,7 +105,7 @@ async def _together(
 
     listening = asyncio.create_task(listen(), name="listeners")
     try:
-        await handlers.serve(reader, (pulse,), stop=over, signalled=ending.set)
+        await handlers.serve(reader, (pulse,), namespaces=ground.cluster.namespaces, stop=over, signalled=ending.set)
     finally:
         ending.set()
         await asyncio.wait({listening})
