@@ -83,6 +83,12 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "no policies": {"admissionPolicies": {"bind": {"enabled": False}, "status": {"enabled": False}}},
     "one gateway for everybody": {"gateway": {"replicas": 1, "networkPolicy": {"enabled": True}}},
     "authorities in a Secret": {"settings": {"caBundle": {"secretName": "authorities"}}},
+    "two namespaces": {"scope": {"namespaces": ["ns", "b"]}, "secretAccess": {"namespaces": ["b"]}},
+    "no objects of the cluster": {
+        "scope": {"namespaces": ["a"], "clusterObjects": False},
+        "gateway": {"enabled": False},
+        "crds": {"enabled": False},
+    },
     "no kinds for edit": {"userRoles": {"editKinds": []}},
     "as a dependency": {"global": {"a": 1}, "enabled": True},
     "no nodeSelector": {"nodeSelector": None},

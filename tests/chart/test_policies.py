@@ -43,6 +43,24 @@ def test_each_can_be_switched_off(switch):
     assert set(policies({"admissionPolicies": {switch: {"enabled": False}}})) == EVERY - BY_SWITCH[switch]
 
 
+def test_in_a_scope_they_look_at_its_namespaces():
+    """What our own accounts do is looked at wherever they do it, and definitions are in no namespace."""
+    found = chart.policies({"scope": {"namespaces": ["a", "b"]}}, namespace=NAMESPACE, release="r")
+    bindings = {one["spec"]["policyName"]: one["spec"] for one in found if one["kind"].endswith("Binding")}
+    expression = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}
+    selected = {"namespaceSelector": {"matchExpressions": [expression]}}
+    everywhere = {"openscale-byok-accounts", "openscale-byok-crd-deletion"}
+    for name, spec in bindings.items():
+        assert spec.get("matchResources") == (None if name in everywhere else selected), name
+    assert {f"openscale-byok-{name}" for name in EVERY} == set(bindings)
+
+
+def test_without_objects_of_the_cluster_there_is_none():
+    """`scope.clusterObjects: false`: nobody may make them."""
+    values = {"scope": {"namespaces": ["a"], "clusterObjects": False}, "gateway": {"enabled": False}}
+    assert policies(values | {"crds": {"enabled": False}}) == {}
+
+
 def test_they_look_at_what_they_are_about_and_at_nothing_else():
     """A kind of ours, or a version, that comes later is not left open: where no field is looked at, all of them are."""
     rules = {name: spec["matchConstraints"]["resourceRules"] for name, spec in policies({}).items()}

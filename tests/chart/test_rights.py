@@ -146,6 +146,52 @@ def test_the_operators_rights_are_these(values, more):
     assert granted(values, "r-openscale-byok-gateway") == GATEWAY | AUTHORITY | readable
 
 
+REVIEWS = {right for right in GATEWAY if right[0] == CLUSTER and right[1] != GROUP}
+
+
+def _in(rights: set[Right], *namespaces: str) -> set[Right]:
+    """What is granted in the whole cluster, in these only; but reviews, which no Role can grant."""
+    wide = {right for right in rights - REVIEWS if right[0] == CLUSTER}
+    return (rights - wide) | {(namespace, *right[1:]) for namespace in namespaces for right in wide}
+
+
+@pytest.mark.parametrize("namespaces", [("a", "b"), (OWN,)], ids="-".join)
+def test_who_serves_some_namespaces_has_rights_in_these(namespaces):
+    """The same rights as ever, by Roles in each; of the cluster the gateway keeps what it asks about its callers, and
+    the operator nothing."""
+    values = {"scope": {"namespaces": [*namespaces]}, "secretAccess": {"namespaces": [namespaces[0]]}}
+    more = secrets_in(namespaces[0])
+    assert granted(values, "r-openscale-byok") == _in(OPERATOR, *namespaces) | more
+    readable = {right for right in more if right[3] == "get"}
+    assert granted(values, "r-openscale-byok-gateway") == _in(GATEWAY, *namespaces) | AUTHORITY | readable
+    assert CLUSTER not in {right[0] for right in granted(values, "r-openscale-byok")}
+
+
+def test_without_objects_of_the_cluster_there_are_none():
+    """Everything that is rendered then is in a namespace."""
+    values = {"scope": {"namespaces": ["a"], "clusterObjects": False}}
+    found = chart.render(values | {"gateway": {"enabled": False}, "crds": {"enabled": False}})
+    assert all(one["metadata"].get("namespace") for one in found), [one["kind"] for one in found]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"secretAccess": {"clusterWide": True}}, "secretAccess.clusterWide: only scope.namespaces are served"),
+        ({"secretAccess": {"namespaces": ["c"]}}, "secretAccess.namespaces: c is not served"),
+        ({"scope": {"clusterObjects": False}}, "gateway.enabled: the gateway asks the API server who its callers are"),
+        ({"scope": {"clusterObjects": False}, "gateway": {"enabled": False}}, r"crds.enabled: .*kubectl apply -k crds"),
+        ({"scope": {"clusterObjects": False, "namespaces": []}}, "name the namespaces to serve in scope.namespaces"),
+    ],
+    ids=range(5),
+)
+def test_what_does_not_go_with_a_scope_is_refused_with_a_sentence(values, sentence):
+    """By the name of its value, with the cure."""
+    merged = values | {"scope": {"namespaces": ["a"]} | values.get("scope", {})}
+    with pytest.raises(helm_python.HelmRenderError, match=sentence):
+        chart.render(merged)
+
+
 def test_a_certificate_from_elsewhere_needs_no_authority():
     """With `gateway.tls.secretName` the gateway creates no Secret and no ConfigMap; the kubelet mounts the files."""
     assert granted({"gateway": {"tls": {"secretName": "t"}}}, "r-openscale-byok-gateway") == GATEWAY

@@ -56,6 +56,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"secretAccess": {"namespaces": ["team-a", "team-a"]}}, "/secretAccess/namespaces"),
     ({"secretAccess": {"namespaces": ["*"]}}, "/secretAccess/namespaces/0"),
     ({"trustedProfiles": True}, "/trustedProfiles"),
+    ({"scope": {"namespaces": ["team-*"]}}, "/scope/namespaces/0"),
+    ({"scope": {"namespace": "a"}}, "'namespace' not allowed"),
     ({"userRoles": {"editKinds": ["secrets"]}}, "/userRoles/editKinds/0"),
     ({"userRoles": {"create": "no"}}, "/userRoles/create"),
     ({"admissionPolicies": {"bind": False}}, "/admissionPolicies/bind"),
@@ -221,6 +223,15 @@ def test_the_notes_tell_the_next_two_commands():
         ({"admissionPolicies": {"status": {"enabled": False}}}, "may write a status puts former passwords back"),
         ({"trustedProfiles": {"enabled": True}}, "tokens of every ServiceAccount"),
         ({"settings": {"insecureHttp": True}}, "in the clear"),
+        (
+            {
+                "scope": {"namespaces": ["team-a"], "clusterObjects": False},
+                "gateway": {"enabled": False},
+                "crds": {"enabled": False},
+                "admissionPolicies": {"bind": {"enabled": False}},
+            },
+            "no admission policy protects",
+        ),
     ],
 )
 def test_the_notes_warn(values, warning):

@@ -1,4 +1,4 @@
-"""An operator and a gateway that serve some namespaces only, with the chart's Roles in these; as the audit log has it."""
+"""Operator and gateway that serve some namespaces only, with the chart's Roles in these; as the audit log has it."""
 
 import json
 import os
