@@ -283,7 +283,7 @@ def test_lost_with_the_operator_down(owner: Owner, team: Team) -> None:
     assert "is missing" in said
     assert f"DataMart {team.namespace}/" in said or f"OpenScaleInstance {team.namespace}/prod" in said
     assert not owner.versions(), "no new key hides the loss"
-    assert f"MISSING: version {version}" in owner.run("verify", code=1)
+    assert f"MISSING: version {version}" in owner.run("verify", code=3)
     owner.bring_back(file)
     owner.operator.start()
     team.until_settled()
@@ -324,7 +324,7 @@ def test_one_version_is_missing(owner: Owner, team: Team) -> None:
     found = team.until_reason("OpenScaleInstance", "prod", "GlobalKeyVersionMissing")
     assert former[:8] in found["message"]
     assert team.condition("OpenScaleInstance", "prod", "Stalled")["status"] == "True"
-    said = owner.run("verify", code=1)
+    said = owner.run("verify", code=3)
     assert f"MISSING: version {former}" in said
     assert f"{team.namespace}/one" in said
     team.instance("fresh")

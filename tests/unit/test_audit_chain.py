@@ -1,5 +1,6 @@
 """`audit verify`: whatever was done to a chain, the first line that it was done to is named."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,12 @@ TAMPERED = {
 
 @pytest.mark.parametrize("name", TAMPERED)
 def test_the_first_line_that_is_not_as_it_was_written_is_named(path, name):
-    """Changed, removed, moved, put in or cut: exit code 1, and its number."""
+    """Changed, removed, moved, put in or cut: exit code 3, and its number."""
     at, tamper = TAMPERED[name]
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(tamper(lines)))
     result = run(path)
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert f"{path}, line {at}: " in result.output
 
 
@@ -89,7 +90,7 @@ def test_only_a_digest_that_was_noted_shows_what_was_done_at_the_end(path, name)
     path.write_bytes(b"".join(UNSEEN[name](lines)))
     assert run(path).exit_code == 0
     result = run(path, "--expect", head)
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert head in result.output
 
 
@@ -115,17 +116,31 @@ def test_several_files_are_one_chain(path, tmp_path):
         file.write_bytes(b"".join(lines[number * 3 : number * 3 + 3]))
     assert "OK: 9 lines" in run(*files).output
     missing = run(files[0], files[2])
-    assert (missing.exit_code, f"{files[2]}, line 1: " in missing.output) == (1, True)
+    assert (missing.exit_code, f"{files[2]}, line 1: " in missing.output) == (3, True)
     assert run(*files[1:], "--after", digest(lines[2])).exit_code == 0
-    assert run(*files[1:], "--after", digest(lines[1])).exit_code == 1
-    assert run(*files[1:]).exit_code == 1
+    assert run(*files[1:], "--after", digest(lines[1])).exit_code == 3
+    assert run(*files[1:]).exit_code == 3
 
 
 @pytest.mark.parametrize("raw", [b"", b"no chain\n", b"{}\n", b"[1]\n"])
 def test_no_chain_is_not_well(path, raw):
-    """A file without a single link is no proof of anything."""
+    """A file without a single link is no proof of anything, and is told to be none."""
     path.write_bytes(raw)
-    assert run(path).exit_code == 1
+    result = run(path)
+    assert result.exit_code == 3
+    said = "of 1 lines none is a link of a chain: nothing can be verified" if raw else "there is no line"
+    assert f"{path}: {said}" in result.stdout
+    assert ("OPENSCALE_BYOK_AUDIT_CHAIN=true" in result.stdout) == bool(raw)
+
+
+def test_as_json_it_is_one_document(path):
+    """The head to note, or the place of the first line that is wrong."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    said = json.loads(run(path, "--output=json").stdout)
+    assert said == {"outcome": "success", "lines": 9, "head": digest(lines[-1]), "unchained": 0, "began": []}
+    path.write_bytes(b"".join(lines[:3] + lines[4:]))
+    said = json.loads(run(path, "--output=json").stdout)
+    assert (said["outcome"], said["file"], said["line"]) == ("incomplete", str(path), 4)
 
 
 @pytest.mark.parametrize("text", ["", "abc", "g" * 64])

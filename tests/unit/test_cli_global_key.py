@@ -17,7 +17,7 @@ from openscale_byok.crypto import envelope as envelopes
 from openscale_byok.crypto.data_key import DataKey
 from openscale_byok.crypto.envelope import Context, Endpoint, Wrapped
 from openscale_byok.crypto.global_versions import CURRENT, LEAVING, named_current, parse, stamp
-from openscale_byok.errors import Changed, Missing
+from openscale_byok.errors import Changed, Missing, Unavailable
 from openscale_byok.ports import Listing
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, DataMart, OpenScaleInstance
@@ -279,6 +279,36 @@ def test_a_file_that_is_not_what_it_was_is_refused(store, tmp_path, phrase, dama
     assert (result.exit_code, store.values) == (1, None)
 
 
+def test_an_import_of_a_stale_export_says_what_is_missing_still(store, tmp_path, phrase):
+    """An export from before the last rotation brings back half of it: exit code 3, the version, and what names it."""
+    file = tmp_path / "key"
+    store.run("export", str(file), phrase)
+    rotated(store)
+    missing = store.current
+    store.records(KEY)
+    store.values = None
+    result = store.run("import", str(file), phrase)
+    assert result.exit_code == 3
+    assert f"MISSING: version {missing}: named by OpenScaleInstance n/prod" in result.stdout
+    assert store.values is not None, "what the export has is there all the same"
+    told = json.loads(store.run("import", "--output=json", str(file), phrase).stdout)
+    assert (told["outcome"], told["missing"]) == ("incomplete", {missing: ["OpenScaleInstance n/prod"]})
+
+
+@pytest.mark.parametrize(("error", "code"), [(Missing, 0), (Unavailable, 3)], ids=["no kinds yet", "no right"])
+def test_an_import_that_cannot_look_says_so(store, tmp_path, phrase, error, code, monkeypatch):
+    """Before the CRDs are there nothing names anything; where nobody may look, that is no word of it being well."""
+    file = tmp_path / "key"
+    store.run("export", str(file), phrase)
+
+    async def refuse() -> Listing[OpenScaleInstance]:
+        raise error(Reason.CLUSTER_UNAVAILABLE, "so it is")
+
+    monkeypatch.setattr(store, "instances", refuse)
+    result = store.run("import", str(file), phrase)
+    assert (result.exit_code, "could not be seen: so it is" in result.stdout) == (code, bool(code))
+
+
 # verify ---------------------------------------------------------------------------------------------------
 
 
@@ -324,14 +354,14 @@ TROUBLES = {
 
 @pytest.mark.parametrize("how", TROUBLES)
 def test_verify_finds_what_is_missing_or_broken(store, how):
-    """Exit code 1, and by name: what names a version that is not there, and what does not open by one that is."""
+    """Exit code 3, and by name: what names a version that is not there, and what does not open by one that is."""
     broken_by(store, how)
     result = store.run("verify")
-    assert result.exit_code == 1
-    assert TROUBLES[how] in result.output
+    assert result.exit_code == 3
+    assert TROUBLES[how] in result.stdout, "a result, and no message"
 
 
-@pytest.mark.parametrize(("named", "code"), [(False, 0), (True, 1)], ids=["nothing named", "a version named"])
+@pytest.mark.parametrize(("named", "code"), [(False, 0), (True, 3)], ids=["nothing named", "a version named"])
 def test_verify_without_a_secret(store, named, code):
     """There may be none, where a key of Key Protect's is the global key; but not while anything names a version."""
     version = store.current
@@ -372,6 +402,43 @@ def test_a_version_may_begin_with_a_dash(store, prefix):
     result = store.run("remove", f"{prefix}2qXIOmY")
     assert result.exit_code == 1
     assert "no version begins with" in result.output
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("verb", ["rotate", "export", "import", "verify", "remove"])
+def test_who_asks_for_help_gets_help(store, verb, option):
+    """And nothing is done, whatever the argument of a verb may look like."""
+    before = dict(store.values)
+    result = store.run(verb, option)
+    assert (result.exit_code, store.values, store.resource_version) == (0, before, 1)
+    assert result.stdout.startswith(f"Usage: main global-key {verb} [OPTIONS]")
+    assert "--output [text|json]" in result.stdout
+
+
+def test_as_json_each_result_is_one_document(store, tmp_path, phrase):
+    """Whatever came of it: on standard output, with the outcome that the exit code has."""
+    former, file = store.current, tmp_path / "key"
+    said = json.loads(store.run("rotate", "--output=json").stdout)
+    assert said == {"outcome": "success", "wraps": store.current, "former": former}
+    said = json.loads(store.run("export", "--output=json", str(file), phrase).stdout)
+    assert said["versions"] == sorted([former, store.current])
+    said = json.loads(store.run("verify", "--output=json").stdout)
+    assert (said["outcome"], said["mayGo"], said["missing"]) == ("success", [former], {})
+    assert json.loads(store.run("remove", "--output=json", former).stdout) == {"outcome": "success", "removed": former}
+    result = store.run("remove", "--output=json", store.current)
+    failed = {"outcome": "failure", "reason": "Conflict", "message": f"version {store.current[:8]} wraps: rotate first"}
+    assert (result.exit_code, json.loads(result.stdout)) == (1, failed)
+
+
+def test_a_variable_that_nobody_reads_is_wrong_usage(store, monkeypatch):
+    """A misspelt name would have the command work on another Secret than was meant."""
+    monkeypatch.setenv("OPENSCALE_BYOK_GLOBAL_KEY_SECRETS", "c4n4ry")
+    before = dict(store.values)
+    result = store.run("rotate")
+    assert (result.exit_code, store.values) == (2, before)
+    assert "did you mean OPENSCALE_BYOK_GLOBAL_KEY_SECRET?" in result.output
+    assert "c4n4ry" not in result.output
+    assert store.run("rotate", "--help").exit_code == 0
 
 
 @pytest.mark.parametrize("how", ["properties", "envelope", "unreadable", "wraps", "unknown", "ambiguous"])

@@ -1,4 +1,4 @@
-"""The command line: ``openscale-byok``. Exit codes: 0 well, 1 refused or failed, 2 wrong usage."""
+"""The command line: ``openscale-byok``. Its exit codes are those of `verb`; docs/cli.md has them as a table."""
 
 import asyncio
 import os
@@ -18,16 +18,16 @@ from openscale_byok.shell.cli.audit import audit
 from openscale_byok.shell.cli.crds import crds
 from openscale_byok.shell.cli.global_key import global_key
 from openscale_byok.shell.cli.variables import variables
+from openscale_byok.shell.cli.verb import FAILED, WRONG_USAGE, Verbs
 from openscale_byok.shell.environment import PREFIX, unknown
 
 if TYPE_CHECKING:
     from openscale_byok.shell.settings import Settings
 
 S = TypeVar("S", bound="Settings")
-WRONG_USAGE = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="openscale-byok")
 def main() -> None:
     """Hold the key to everything an IBM Watson OpenScale instance stores."""
@@ -39,7 +39,7 @@ main.add_command(crds)
 main.add_command(global_key)
 
 
-@main.command()
+@main.command(cls=click.Command)
 def run() -> None:
     """Run the operator. Settings come from the environment: OPENSCALE_BYOK_… (see docs/settings.md)."""
     from openscale_byok.shell import app
@@ -48,7 +48,7 @@ def run() -> None:
     _serve(OperatorSettings, app.run)
 
 
-@main.command()
+@main.command(cls=click.Command)
 def gateway() -> None:
     """Run the gateway. Settings come from the environment: OPENSCALE_BYOK_… (see docs/settings.md)."""
     from openscale_byok.shell.gateway import app
@@ -69,13 +69,13 @@ def _serve(kind: "type[S]", work: "Callable[[S], Coroutine[Any, Any, None]]") ->
         asyncio.run(work(settings))
     except ByokError as error:
         log.error("refusing to run", reason=error.reason.value, message=error.message)
-        sys.exit(1)
+        sys.exit(FAILED)
     except WentBack:
-        sys.exit(1)  # it is logged already; Kubernetes starts the container again
+        sys.exit(FAILED)  # it is logged already; Kubernetes starts the container again
     except Exception as error:  # noqa: BLE001 -- its text and traceback may quote anything: where it was raised is told
         raised = traceback.extract_tb(error.__traceback__)[-1]
         log.error("unexpected", error=type(error).__name__, where=f"{Path(raised.filename).name}:{raised.lineno}")
-        sys.exit(1)
+        sys.exit(FAILED)
 
 
 def _settings(kind: "type[S]") -> "S":

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import click
 
+from openscale_byok.shell import logs
 from openscale_byok.shell.agent.formats import Format
 from openscale_byok.shell.agent.targets import SHAPE, Manner, WrongTarget, check, parse
+from openscale_byok.shell.cli.verb import FAILED, expect_known_variables
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 ONCE_INTERVAL = 2.0
@@ -78,19 +80,22 @@ def _prefix(_: click.Context, __: click.Parameter, value: str) -> str:
     "--health-port", type=click.IntRange(0, 65_535), default=0, show_default=True,
     help="Port of /livez and /readyz, without TLS; 0: none.",
 )  # fmt: skip
+@click.option(
+    "--log-format", type=click.Choice(["json", "text"]), default="json", show_default=True, help="Of lines of the log."
+)
 def agent(
     *, url: str, ca_file: Path | None, token_file: Path, targets: tuple[str, ...], namespace: str | None, format_: str,
     mode: str, env_prefix: str, interval: float, keep_seconds: float, timeout_seconds: float, once: bool,
-    wait_seconds: float, remove_at_end: bool, require_memory: bool, health_port: int,
+    wait_seconds: float, remove_at_end: bool, require_memory: bool, health_port: int, log_format: logs.Format,
 ) -> None:  # fmt: skip
     """Keep data marts' credentials in files, as fresh as the gateway has them, and gone when it refuses them.
 
     Each option may be given as OPENSCALE_BYOK_AGENT_… instead; see docs/agent.md.
     """
-    from openscale_byok.shell import logs
     from openscale_byok.shell.agent.asking import Door
     from openscale_byok.shell.agent.run import Failed, Options, run
 
+    expect_known_variables()
     try:
         where = namespace or _own_namespace()
         found = tuple(parse(one, format_=Format(format_), namespace=where) for one in targets)
@@ -109,13 +114,13 @@ def agent(
         require_memory=require_memory,
         health_port=health_port,
     )
-    logs.configure("info")
+    logs.configure("info", log_format)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
     try:
         asyncio.run(run(options))
     except Failed as error:
         click.echo(f"openscale-byok agent: {error}", err=True)
-        sys.exit(1)
+        sys.exit(FAILED)
 
 
 def _own_namespace() -> str | None:

@@ -14,6 +14,7 @@ from openscale_byok.adapters.audit_lines import STANDARD, AuditLines
 from openscale_byok.core.audit import Action, AuditEvent
 from openscale_byok.errors import ByokError, Unavailable
 from openscale_byok.reasons import Reason
+from openscale_byok.shell.cli.verb import Result
 from openscale_byok.shell.clock import SystemClock
 
 STANDARD_ERROR = 2
@@ -34,7 +35,7 @@ class CommandAudit:
     file: str = STANDARD
     chain: bool = False
 
-    async def between(self, event: AuditEvent, named: Named, work: Callable[[], Awaitable[bool]]) -> bool:
+    async def between(self, event: AuditEvent, named: Named, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do what a command does, once its first line is written.
 
         Raises:
@@ -45,15 +46,15 @@ class CommandAudit:
             event = await by_whom(event, named)
             lines.write(replace(event, outcome="pending"))
             try:
-                well = await work()
+                result = await work()
             except ByokError as error:
                 self._after(lines, replace(event, outcome="failure", reason=error.reason.value))
                 raise
             except OSError:
                 self._after(lines, replace(event, outcome="failure"))
                 raise
-            self._after(lines, replace(event, outcome="success" if well else "failure"))
-            return well
+            self._after(lines, replace(event, outcome="success" if result.done else "failure"))
+            return result
         finally:
             lines.close()
 
