@@ -20,7 +20,7 @@ WAIT_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def scoped(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Of two namespaces that are to be served, one is there."""
+    """One of two namespaces is served."""
     if "OPENSCALE_DEV_KUBECONFIG" in os.environ:
         pytest.skip("a cluster that was lent has one operator already")
     folder = tmp_path_factory.mktemp("n")
@@ -30,7 +30,7 @@ def scoped(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
         for name in (SERVED, OUTSIDE):
             cluster.kubectl("create", "namespace", name)
-        settings = {"KEY_POLL_SECONDS": "0.25", "NAMESPACES": json.dumps([SERVED, LATER])}
+        settings = {"KEY_POLL_SECONDS": "0.25", "NAMESPACES": json.dumps([SERVED])}
         values = {"scope": {"namespaces": [SERVED]}} | ACCESS
         with raise_scene(cluster=cluster, folder=folder, postgres=False, settings=settings, values=values) as raised:
             yield raised
@@ -77,6 +77,9 @@ def test_it_serves_its_namespaces_and_touches_no_other(scoped: Scene, vault: Vau
 def test_a_namespace_that_comes_later_is_served_too(scoped: Scene, vault: Vault) -> None:
     """What was left out is said, and asked about again; once its Role is there, the process ends well, and whoever
     starts it anew finds it served. So does one that goes keep nobody else from being served."""
+    assert scoped.operator.stop() == 0
+    scoped.operator.configure(NAMESPACES=json.dumps([SERVED, LATER]))
+    scoped.operator.start()
     said = [line for line in scoped.operator.lines() if line["event"] == "namespace not served"]
     assert [line["namespace"] for line in said] == [LATER]
     scoped.namespace(LATER)
