@@ -10,7 +10,9 @@ def variables() -> frozenset[str]:
     """Their names. The commands read none that operator, gateway or agent do not."""
     from openscale_byok.shell.cli.agent import agent
     from openscale_byok.shell.gateway.settings import GatewaySettings
+    from openscale_byok.shell.settings import OperatorSettings
 
     prefix = f"{agent.context_settings['auto_envvar_prefix']}_"
     of_agent = {str(one.envvar or prefix + str(one.name).upper()) for one in agent.params}
-    return frozenset({PREFIX + name.upper() for name in GatewaySettings.model_fields} | of_agent)
+    settings = {*OperatorSettings.model_fields, *GatewaySettings.model_fields}
+    return frozenset({PREFIX + name.upper() for name in settings} | of_agent)
