@@ -16,7 +16,7 @@ from key_protect_emulator import __version__
 from key_protect_emulator.backend import Backend, open_backend
 from key_protect_emulator.http.control import ready
 from key_protect_emulator.http.control_call import ControlCall
-from key_protect_emulator.http.server import application
+from key_protect_emulator.http.server import runner
 from key_protect_emulator.state import StateFile
 
 PARENT_CHECK_SECONDS = 1.0
@@ -78,11 +78,11 @@ async def _serve(backend: Backend, options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    runner = web.AppRunner(application(backend), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    site = web.TCPSite(runner, options.host, options.port)
+    serving = runner(backend)
+    await serving.setup()
+    site = web.TCPSite(serving, options.host, options.port)
     await site.start()
-    port = runner.addresses[0][1]
+    port = serving.addresses[0][1]
     host = f"[{options.host}]" if ":" in options.host else options.host
     backend.url = (options.public_url or f"http://{host}:{port}").rstrip("/")
     _announce(backend, options.ready_file)
@@ -90,7 +90,7 @@ async def _serve(backend: Backend, options: argparse.Namespace) -> None:
     await ended.wait()
     if watcher:
         watcher.cancel()
-    await runner.cleanup()
+    await serving.cleanup()
 
 
 def _announce(backend: Backend, ready_file: Path | None) -> None:

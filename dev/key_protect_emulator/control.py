@@ -18,7 +18,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 from key_protect_emulator.process import kill, start, stop
-from key_protect_emulator.wire import EmulatorError, Instance, Ready, request
+from key_protect_emulator.wire import EmulatorError, Instance, Ready, grant_body, key_id, request
 
 APIKEY = "urn:ibm:params:oauth:grant-type:apikey"
 
@@ -136,28 +136,33 @@ class Emulator:
 
     def key(self, crn: str) -> dict[str, Any]:
         """Everything about a key but its material: state, versions, dates."""
-        return self._call("GET", f"/keys/{_id(crn)}")
+        return self._call("GET", f"/keys/{key_id(crn)}")
 
     def rotate(self, crn: str, *, payload: bytes | None = None, ignore_timing: bool = False) -> str:
         """Rotate and return the new version's id."""
         encoded = base64.b64encode(payload).decode() if payload is not None else None
-        answer = self._post(f"/keys/{_id(crn)}/rotate", {"payload": encoded, "ignore_timing": ignore_timing})
+        answer = self._post(f"/keys/{key_id(crn)}/rotate", {"payload": encoded, "ignore_timing": ignore_timing})
         return str(answer["version"])
 
     def disable(self, crn: str) -> None:
-        self._post(f"/keys/{_id(crn)}/disable", {})
+        self._post(f"/keys/{key_id(crn)}/disable", {})
 
     def enable(self, crn: str, *, ignore_timing: bool = False) -> None:
-        self._post(f"/keys/{_id(crn)}/enable", {"ignore_timing": ignore_timing})
+        self._post(f"/keys/{key_id(crn)}/enable", {"ignore_timing": ignore_timing})
 
     def delete(self, crn: str) -> None:
-        self._post(f"/keys/{_id(crn)}/delete", {})
+        self._post(f"/keys/{key_id(crn)}/delete", {})
 
     def restore(self, crn: str, *, ignore_timing: bool = False) -> None:
-        self._post(f"/keys/{_id(crn)}/restore", {"ignore_timing": ignore_timing})
+        self._post(f"/keys/{key_id(crn)}/restore", {"ignore_timing": ignore_timing})
 
     def purge(self, crn: str, *, ignore_timing: bool = False) -> None:
-        self._post(f"/keys/{_id(crn)}/purge", {"ignore_timing": ignore_timing})
+        self._post(f"/keys/{key_id(crn)}/purge", {"ignore_timing": ignore_timing})
+
+    def create_kmip_object(self, instance: Instance | str, adapter: str, *, state: int = 2) -> str:
+        """What a KMIP client would make under an adapter (its id or name); returns its id. State 2 is active."""
+        where = instance.id if isinstance(instance, Instance) else instance
+        return str(self._post("/kmip-objects", {"instance": where, "adapter": adapter, "state": state})["id"])
 
     # -- identities ------------------------------------------------------------------------------
 
@@ -182,7 +187,7 @@ class Emulator:
         role: str = "Reader",
     ) -> None:
         """Give a role on an instance, on one key of it (CRN or id), or without instance on the account."""
-        self._post("/grants", _grant(service_id, instance, key, role))
+        self._post("/grants", grant_body(service_id, instance, key, role))
 
     def revoke(
         self,
@@ -192,7 +197,7 @@ class Emulator:
         role: str | None = None,
     ) -> int:
         """Take away what matches (None matches all) and return how many grants that were."""
-        return int(self._call("DELETE", "/grants", _grant(service_id, instance, key, role))["removed"])
+        return int(self._call("DELETE", "/grants", grant_body(service_id, instance, key, role))["removed"])
 
     def trust_issuer(
         self,
@@ -207,11 +212,16 @@ class Emulator:
         self._post("/token-issuers", body)
 
     def create_trusted_profile(
-        self, name: str, *, issuer: str, namespace: str, service_account: str, account: str | None = None
+        self, name: str, *, issuer: str = "", namespace: str = "", service_account: str = "", account: str | None = None
     ) -> str:
-        """A trusted profile that one Kubernetes service account may become; returns its id, for `grant`."""
+        """A trusted profile, which one Kubernetes service account may become; returns its id, for `grant`."""
         link = {"issuer": issuer, "namespace": namespace, "service_account": service_account}
-        return str(self._post("/trusted-profiles", {"name": name, "account": account, "links": [link]})["id"])
+        links = [link] if any(link.values()) else []
+        return str(self._post("/trusted-profiles", {"name": name, "account": account, "links": links})["id"])
+
+    def trust_identity(self, profile: str, identity: str) -> None:
+        """Let an identity assume a trusted profile with its own access token (the grant type `assume`)."""
+        self._post(f"/trusted-profiles/{quote(profile, safe='')}/identities", {"identity": identity})
 
     # -- clock, faults, counts -------------------------------------------------------------------
 
@@ -284,14 +294,3 @@ class Emulator:
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         text = json.dumps({k: v for k, v in body.items() if v is not None}) if body is not None else None
         return request(self.url, method, "/emulator" + path, text)
-
-
-def _grant(identity: str, instance: Instance | str | None, key: str | None, role: str | None) -> dict[str, Any]:
-    where = instance.id if isinstance(instance, Instance) else instance
-    if where is None and key is not None and key.startswith("crn:"):
-        where = key
-    return {"identity": identity, "instance": where, "key": key, "role": role}
-
-
-def _id(crn: str) -> str:
-    return quote(crn.rpartition(":")[2], safe="")

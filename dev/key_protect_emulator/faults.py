@@ -1,6 +1,7 @@
 """Trouble to order: which calls fail, how, and for how long. Pure bookkeeping; http/ carries it out."""
 
 import fnmatch
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,10 @@ from typing import Any
 
 from key_protect_emulator.errors import ControlError
 from key_protect_emulator.grants import OPERATIONS
+
+COUNT_LIMIT = 1_000_000  # of calls, or seconds
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_LINE = re.compile(r"[\x20-\x7e]*")
 
 
 @dataclass
@@ -55,9 +60,11 @@ def fault_from(order: Mapping[str, Any]) -> Fault:
     if wrong or not order.get("operation"):
         raise ControlError(400, f"bad fields in a fault: {', '.join(sorted(wrong)) or 'operation is missing'}")
     fields = {name: value for name, value in order.items() if value is not None}
+    _check_numbers(fields)
     headers = dict(fields.pop("headers", {}))
     if "retry_after" in fields:
         headers["Retry-After"] = str(fields.pop("retry_after"))
+    _check_texts({"content_type": fields.get("content_type", ""), **headers}, fields.get("body", ""))
     if "key" in fields:
         fields["key"] = fields["key"].rpartition(":")[2]  # a CRN or an id
     fault = Fault(**fields, headers=headers)
@@ -68,6 +75,31 @@ def fault_from(order: Mapping[str, Any]) -> Fault:
     if fault.status is not None and not 200 <= fault.status <= 599:
         raise ControlError(400, "status must be from 200 to 599")
     return fault
+
+
+def _check_numbers(fields: Mapping[str, Any]) -> None:
+    for name in ("status", "times", "skip", "delay"):
+        if isinstance(fields.get(name), bool) or not 0 <= fields.get(name, 0) <= COUNT_LIMIT:
+            raise ControlError(400, f"{name} must be a number from 0 to {COUNT_LIMIT}")
+
+
+def _check_texts(headers: Mapping[str, object], body: str) -> None:
+    if not all(_is_header(name, value) for name, value in headers.items()):
+        raise ControlError(400, "headers, content_type and retry_after must be able to stand in an HTTP header")
+    if not _encodes(body):
+        raise ControlError(400, "body holds half of a surrogate pair")
+
+
+def _is_header(name: str, value: object) -> bool:
+    return bool(_TOKEN.fullmatch(name)) and isinstance(value, str) and bool(_LINE.fullmatch(value))
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Faults:

@@ -1,13 +1,11 @@
-"""IAM's tokens: grants in, RS256 JWTs out, and their verification. Time is handed in.
+"""IAM's tokens: RS256 JWTs for an identity, and their verification. Time is handed in.
 
 A token stays valid until `exp`, whatever happens to the API key that bought it; and signature and `exp`
 decide, not the address at which the emulator happens to listen.
 """
 
 import json
-import secrets
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,12 +13,12 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from key_protect_emulator.errors import IamError, unauthorized
-from key_protect_emulator.world import Identity, World
+from key_protect_emulator.errors import unauthorized
+from key_protect_emulator.world import Identity
 
-APIKEY: Final = "urn:ibm:params:oauth:grant-type:apikey"
-CR_TOKEN: Final = "urn:ibm:params:oauth:grant-type:cr-token"
 LIFETIME: Final = 3_600
+REFRESH_LIFETIME: Final = 30 * 86_400
+REFRESH: Final = "refresh"  # the audience of a refresh token: it is no access token, and no access token is one
 KEY_ID: Final = "20260101000000"
 _REQUIRED: Final = ("exp", "iat", "iam_id", "sub", "account")
 
@@ -66,7 +64,9 @@ class TokenMint:
             ]
         }
 
-    def issue(self, who: Identity, issuer: str, grant_type: str, now: float) -> dict[str, Any]:
+    def issue(
+        self, who: Identity, issuer: str, grant_type: str, now: float, *, refresh: str = "not_supported"
+    ) -> dict[str, Any]:
         """The body of a successful answer of /identity/token."""
         issued = int(now)
         claims = {
@@ -91,12 +91,26 @@ class TokenMint:
         token = jwt.encode(claims, self._private, algorithm="RS256", headers={"kid": KEY_ID})
         return {
             "access_token": token,
-            "refresh_token": "not_supported",
+            "refresh_token": refresh,
             "token_type": "Bearer",
             "expires_in": LIFETIME,
             "expiration": issued + LIFETIME,
             "scope": "ibm openid",
         }
+
+    def issue_refresh(self, api_key_id: str, now: float) -> str:
+        """A refresh token for what an API key bought. It names the key, so that it dies with it."""
+        claims = {"aud": REFRESH, "sub": api_key_id, "iat": int(now), "exp": int(now) + REFRESH_LIFETIME}
+        return jwt.encode(claims, self._private, algorithm="RS256", headers={"kid": KEY_ID})
+
+    def api_key_of_refresh(self, token: str, now: float) -> str | None:
+        """The id of the API key that a refresh token names; None if it is none of ours or too old."""
+        options: Any = {"require": ["exp", "sub"], "verify_exp": False, "verify_iat": False}
+        try:
+            claims = jwt.decode(token, self._public, algorithms=["RS256"], audience=REFRESH, options=options)
+            return str(claims["sub"]) if now < float(claims["exp"]) else None
+        except (jwt.InvalidTokenError, TypeError, ValueError):
+            return None
 
     def verify(self, authorization: str | None, now: float) -> Caller:
         """Read an Authorization header, or raise what Key Protect answers."""
@@ -122,85 +136,3 @@ class TokenMint:
         if now >= expires:
             raise unauthorized("The token has expired")
         return Caller(iam_id=claims["iam_id"], identity=claims["sub"], account=account)
-
-
-def identify(world: World, form: Mapping[str, str], cluster_now: float) -> tuple[Identity, str]:
-    """Whom a token request speaks for, and its grant type. Clusters live in real time: `cluster_now`."""
-    grant_type = form.get("grant_type", "")
-    if grant_type == APIKEY:
-        return _by_api_key(world, form.get("apikey", "")), grant_type
-    if grant_type == CR_TOKEN:
-        return _by_compute_resource(world, form, cluster_now), grant_type
-    if not grant_type:
-        raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'grant_type' missing or empty.")
-    raise IamError(400, "BXNIM0107E", "Provided grant type is not supported", "The emulator knows apikey and cr-token.")
-
-
-def _by_api_key(world: World, value: str) -> Identity:
-    if not value:
-        raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'apikey' missing or empty.")
-    for api_key in world.api_keys.values():
-        if secrets.compare_digest(api_key.value.encode(), value.encode()):
-            return world.identities[api_key.identity]
-    raise IamError(400, "BXNIM0415E", "Provided API key could not be found.")
-
-
-def _by_compute_resource(world: World, form: Mapping[str, str], now: float) -> Identity:
-    token = form.get("cr_token", "")
-    if not token:
-        raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'cr_token' missing or empty.")
-    claims = _verify_compute_token(world, token, now)
-    namespace, name = _service_account(claims)
-    profile = _profile(world, form)
-    for link in world.links:
-        if profile is None or link.profile != profile.id or link.issuer != claims["iss"]:
-            continue
-        if (link.namespace, link.service_account) == (namespace, name):
-            return profile
-    raise IamError(
-        400,
-        "BXNIM0398E",
-        "Selected trusted profile not eligible.",
-        f"The given token of '{namespace}:{name}' is not permitted to assume the indicated trusted profile.",
-    )
-
-
-def _service_account(claims: Mapping[str, Any]) -> tuple[str, str]:
-    """Namespace and name, from the claims that Kubernetes puts into a bound service account token."""
-    place = claims.get("kubernetes.io")
-    account = place.get("serviceaccount") if isinstance(place, dict) else None
-    if not isinstance(place, dict) or not isinstance(account, dict):
-        return "", ""
-    return str(place.get("namespace", "")), str(account.get("name", ""))
-
-
-def _profile(world: World, form: Mapping[str, str]) -> Identity | None:
-    wanted_id, wanted_name = form.get("profile_id", ""), form.get("profile_name", "")
-    if not wanted_id and not wanted_name:
-        raise IamError(400, "BXNIM0109E", "Property missing or empty", "Property 'profile_id' missing or empty.")
-    for who in world.identities.values():
-        if who.kind == "Profile" and (wanted_id in {who.id, who.iam_id} or (not wanted_id and who.name == wanted_name)):
-            return who
-    return None
-
-
-def _verify_compute_token(world: World, token: str, now: float) -> dict[str, Any]:
-    refused = IamError(400, "BXNIM0408E", "Provided compute resource token is not valid.")
-    try:
-        named = jwt.get_unverified_header(token).get("kid")
-        issuer = world.issuers[jwt.decode(token, options={"verify_signature": False})["iss"]]
-        known = jwt.PyJWKSet.from_dict(issuer.jwks).keys
-        keys = [key for key in known if named is None or key.key_id in {None, named}]
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            keys[0],
-            algorithms=["RS256", "ES256"],
-            audience=issuer.audience,
-            options={"require": ["exp", "iat", "iss", "sub"], "verify_exp": False, "verify_iat": False},
-        )
-        expires = float(claims["exp"])
-    except (jwt.PyJWTError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise refused from error
-    if now >= expires:
-        raise IamError(400, "BXNIM0407E", "Provided compute resource token has expired.")
-    return claims

@@ -40,14 +40,14 @@ def set_rotation(key: Key, policy: object, now: float) -> None:
         raise refusal("BAD_BODY_ERR", "A rotation policy needs a root key that Key Protect generated.")
     if not isinstance(policy, dict):
         raise refusal("INVALID_FIELD_ERR", "rotation must be an object", field="rotation")
-    enabled = _enabled({"enabled": policy.get("enabled", True)}, "rotation")
-    months = policy.get("interval_month", key.rotation_months or None)
-    key.rotation_months = _months(months)
+    given = {name: value for name, value in policy.items() if value is not None}
+    enabled = _enabled({"enabled": given.get("enabled", True)}, "rotation")
+    key.rotation_months = _months(given.get("interval_month", key.rotation_months or None))
     key.rotation_enabled, key.rotation_since, key.updated = enabled, now, now
 
 
 def apply_overrides(key: Key, fields: Mapping[str, Any], by: str, now: float) -> None:
-    """The policies that come with POST /keys_with_policy_overrides."""
+    """The policies of POST /keys_with_policy_overrides. They stand for the instance's, which then do not apply."""
     if fields.get("dualAuthDelete") is not None:
         set_dual_auth(key, fields["dualAuthDelete"], now)
         stamp(key, "dualAuthDelete", by)
@@ -81,8 +81,8 @@ def check_create_access(instance: Instance, *, extractable: bool, imported: bool
         raise refusal("KEY_CREATE_IMPORT_ACCESS_ERR", "An import token must be used to import keys.")
 
 
-def set_instance_policy(instance: Instance, resource: Mapping[str, Any], by: str, now: float) -> None:
-    """Set one instance policy from its resource {policy_type, policy_data{enabled, attributes}}."""
+def instance_policy(instance: Instance, resource: Mapping[str, Any], by: str, now: float) -> tuple[str, InstancePolicy]:
+    """One instance policy's kind and new value, from its resource {policy_type, policy_data{enabled, attributes}}."""
     kind = resource.get("policy_type")
     body = resource.get("policy_data")
     if (
@@ -93,16 +93,17 @@ def set_instance_policy(instance: Instance, resource: Mapping[str, Any], by: str
     ):
         raise refusal("BAD_BODY_ERR")
     enabled = _enabled(body, "policy_data")
-    attributes = body.get("attributes") or {}
+    attributes = {} if body.get("attributes") is None else body["attributes"]
     if not isinstance(attributes, dict) or set(attributes) - set(INSTANCE_POLICIES[kind]):
         raise refusal("BAD_BODY_ERR")
+    attributes = {name: value for name, value in attributes.items() if value is not None}
     former = instance.policies.get(kind)
     if not attributes and former is not None:
         attributes = former.attributes
-    if enabled:
+    if enabled or attributes:
         _check_attributes(kind, attributes)
     created, created_by = (former.created, former.created_by) if former else (now, by)
-    instance.policies[kind] = InstancePolicy(enabled, dict(attributes), created, created_by, now, by)
+    return kind, InstancePolicy(enabled, dict(attributes), created, created_by, now, by)
 
 
 def ip_allowed(instance: Instance, address: str) -> bool:
@@ -111,14 +112,13 @@ def ip_allowed(instance: Instance, address: str) -> bool:
     if policy is None or not policy.enabled:
         return True
     caller = ipaddress.ip_address(address)
+    if isinstance(caller, ipaddress.IPv6Address) and caller.ipv4_mapped:
+        caller = caller.ipv4_mapped  # an IPv4 caller, seen by a socket that takes both
     return any(caller in ipaddress.ip_network(net, strict=False) for net in policy.attributes["allowed_ip"])
 
 
 def _check_attributes(kind: str, attributes: Mapping[str, Any]) -> None:
-    if kind == "allowedNetwork" and attributes.get("allowed_network") not in {
-        "public-and-private",
-        "private-only",
-    }:
+    if kind == "allowedNetwork" and attributes.get("allowed_network") not in ("public-and-private", "private-only"):
         raise refusal("INVALID_FIELD_ERR", "allowed_network is public-and-private or private-only", field="attributes")
     if kind == "rotation":
         _months(attributes.get("interval_month"))
@@ -132,10 +132,17 @@ def _check_networks(networks: object) -> None:
     if not isinstance(networks, list) or not networks:
         raise refusal("INVALID_FIELD_ERR", "allowed_ip is a list of addresses", field="attributes")
     for network in networks:
-        try:
-            ipaddress.ip_network(network, strict=False)
-        except ValueError as error:
-            raise refusal("INVALID_FIELD_ERR", "allowed_ip holds no address", field="attributes") from error
+        if not _is_network(network):
+            wanted = "each of allowed_ip is an IPv4 or IPv6 address or subnet, such as 192.0.2.0/24"
+            raise refusal("INVALID_FIELD_ERR", wanted, field="attributes")
+
+
+def _is_network(text: object) -> bool:
+    try:
+        # ipaddress takes numbers and pairs for addresses too; and a zone, which no list of addresses can mean.
+        return isinstance(text, str) and "%" not in text and bool(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return False
 
 
 def _enabled(policy: object, field: str) -> bool:

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 TIMEOUT_SECONDS = 30.0
 
@@ -57,3 +57,16 @@ def request(url: str, method: str, path: str, body: str | None = None, *, form: 
         code = answer.get("code") or answer.get("errorCode") or ""
         raise EmulatorError(f"{method} {path}: {status} {message}", status, code)
     return answer
+
+
+def grant_body(identity: str, instance: Instance | str | None, key: str | None, role: str | None) -> dict[str, Any]:
+    """Who, where and what, as POST and DELETE /grants take it."""
+    where = instance.id if isinstance(instance, Instance) else instance
+    if where is None and key is not None and key.startswith("crn:"):
+        where = key
+    return {"identity": identity, "instance": where, "key": key, "role": role}
+
+
+def key_id(crn: str) -> str:
+    """The id of a key that is given by CRN or id, fit for a path."""
+    return quote(crn.rpartition(":")[2], safe="")

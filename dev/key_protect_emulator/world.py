@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from key_protect_emulator.keys import Key, Version
+from key_protect_emulator.kmip import Adapter
 from key_protect_emulator.lifecycle import purged_by_time, settle
 
 
@@ -58,7 +59,7 @@ class Instance:
     rings: dict[str, Ring] = field(default_factory=dict)
     policies: dict[str, InstancePolicy] = field(default_factory=dict)
     import_token: ImportToken | None = None
-    kmip_adapters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kmip_adapters: dict[str, Adapter] = field(default_factory=dict)
 
     @property
     def crn(self) -> str:
@@ -104,6 +105,14 @@ class ComputeLink:
 
 
 @dataclass
+class Assumer:
+    """Which identity may assume a trusted profile with its own access token."""
+
+    profile: str
+    identity: str
+
+
+@dataclass
 class TokenIssuer:
     """A cluster whose service account tokens IAM accepts: its issuer and its public keys (a JWKS)."""
 
@@ -134,6 +143,7 @@ class World:
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
     issuers: dict[str, TokenIssuer] = field(default_factory=dict)
     links: list[ComputeLink] = field(default_factory=list)
+    assumers: list[Assumer] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
     bootstrap: dict[str, str] = field(default_factory=dict)  # what the first start made
 

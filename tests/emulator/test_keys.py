@@ -175,8 +175,12 @@ def test_listing(customer) -> None:
         "?sort=name&search=not:exact:alpha": ["beta", "gamma", "standard"],
         "?search=escape:not:": [],
         "?filter=extractable=true": ["standard"],
-        "?filter=creationDate=lt:2020-01-01": [],
-        "?sort=name&filter=state=1%20creationDate=gte:2020-01-01%20extractable=false": ["alpha", "beta", "gamma"],
+        "?filter=creationDate=lt:2020-01-01T00:00:00Z": [],
+        "?sort=name&filter=state=1%20creationDate=gte:%222020-01-01T00:00:00Z%22%20extractable=false": [
+            "alpha",
+            "beta",
+            "gamma",
+        ],
     }
     for query, expected in cases.items():
         assert expected == names(customer.call("GET", f"/keys{query}")), query

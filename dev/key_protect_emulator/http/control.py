@@ -3,8 +3,10 @@
 JSON in, JSON out; errors are {"error": text}. Nothing here is counted, and no fault applies to it.
 """
 
+import fnmatch
 import ipaddress
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -14,36 +16,51 @@ from key_protect_emulator.backend import Backend
 from key_protect_emulator.clock import rfc3339
 from key_protect_emulator.errors import ControlError, KeyProtectError
 from key_protect_emulator.faults import fault_from
+from key_protect_emulator.grants import OPERATIONS
 from key_protect_emulator.http import control_iam, control_keys
-from key_protect_emulator.http.control_call import Body, ControlCall
+from key_protect_emulator.http.body import BodyError, read
+from key_protect_emulator.http.control_call import Body, ControlCall, ControlRoute
 from key_protect_emulator.http.exchange import report
 
-Handler = Callable[[ControlCall], Body]
 PREFIX: Final = "/emulator"
 
 
 def add_routes(app: web.Application, backend: Backend) -> None:
-    for method, path, handler in (*_OWN, *control_iam.ROUTES, *control_keys.ROUTES):
-        app.router.add_route(method, PREFIX + path, _endpoint(backend, handler))
+    routes = (*_OWN, *control_iam.ROUTES, *control_keys.ROUTES)
+    for route in routes:
+        app.router.add_route(route.method, PREFIX + route.path, _endpoint(backend, route))
+    app.router.add_route("*", PREFIX + "{rest:(/.*)?}", _unknown(routes))
 
 
-def _endpoint(backend: Backend, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _endpoint(backend: Backend, route: ControlRoute) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
         try:
             _local_only(backend, request)
-            body = _object(raw)
-            answer = handler(ControlCall(backend, request.match_info, request.query, body))
+            body = _object(await read(request))
+            route.check(body)
+            answer = route.handler(ControlCall(backend, request.match_info, request.query, body))
             if request.method != "GET":
                 backend.dirty = True
                 backend.save()
-        except ControlError as error:
+        except (ControlError, BodyError) as error:
             return _json({"error": error.message}, error.status)
         except KeyProtectError as error:
             return _json({"error": error.message, "code": error.code}, error.status)
         except Exception as error:  # noqa: BLE001 -- even a fault of ours answers in JSON
             return _json({"error": report(error)}, 500)
         return _json(answer if answer is not None else {})
+
+    return endpoint
+
+
+def _unknown(routes: tuple[ControlRoute, ...]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    patterns = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", PREFIX + route.path)), route.method) for route in routes]
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        methods = sorted({method for pattern, method in patterns if pattern.fullmatch(request.path)})
+        if methods:
+            return _json({"error": f"the path takes {' and '.join(methods)}"}, 405)
+        return _json({"error": "the control API has no such path: see README.md"}, 404)
 
     return endpoint
 
@@ -60,7 +77,7 @@ def _object(raw: bytes) -> dict[str, Any]:
         return {}
     try:
         body = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ControlError(400, "the body is not JSON") from error
     if not isinstance(body, dict):
         raise ControlError(400, "the body must be a JSON object")
@@ -118,7 +135,10 @@ def order_fault(call: ControlCall) -> Body:
 
 
 def clear_faults(call: ControlCall) -> None:
-    call.backend.faults.clear(call.query.get("operation"))
+    operation = call.query.get("operation")
+    if operation is not None and not fnmatch.filter(OPERATIONS, operation):
+        raise ControlError(400, f"no operation is called {operation}")
+    call.backend.faults.clear(operation)
 
 
 def get_counts(call: ControlCall) -> Body:
@@ -137,16 +157,16 @@ def reset_requests(call: ControlCall) -> None:
     call.backend.log.entries.clear()
 
 
-_OWN: Final[tuple[tuple[str, str, Handler], ...]] = (
-    ("GET", "/health", health),
-    ("GET", "/ready", ready),
-    ("GET", "/clock", get_clock),
-    ("POST", "/clock", move_clock),
-    ("GET", "/faults", list_faults),
-    ("POST", "/faults", order_fault),
-    ("DELETE", "/faults", clear_faults),
-    ("GET", "/counts", get_counts),
-    ("DELETE", "/counts", reset_counts),
-    ("GET", "/requests", get_requests),
-    ("DELETE", "/requests", reset_requests),
+_OWN: Final = (
+    ControlRoute("GET", "/health", health),
+    ControlRoute("GET", "/ready", ready),
+    ControlRoute("GET", "/clock", get_clock),
+    ControlRoute("POST", "/clock", move_clock, ("advance_seconds", "set_epoch")),
+    ControlRoute("GET", "/faults", list_faults),
+    ControlRoute("POST", "/faults", order_fault, None),
+    ControlRoute("DELETE", "/faults", clear_faults),
+    ControlRoute("GET", "/counts", get_counts),
+    ControlRoute("DELETE", "/counts", reset_counts),
+    ControlRoute("GET", "/requests", get_requests),
+    ControlRoute("DELETE", "/requests", reset_requests),
 )

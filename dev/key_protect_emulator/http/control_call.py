@@ -1,8 +1,9 @@
-"""One call of the control API, and strict reading of its fields."""
+"""One call of the control API, and strict reading of its fields: what is misspelt or of no use is refused by name."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from key_protect_emulator.backend import Backend
 from key_protect_emulator.errors import ControlError
@@ -11,6 +12,26 @@ from key_protect_emulator.world import Account, Identity, Instance, World
 
 # What a control handler answers; None is an empty object.
 Body: TypeAlias = dict[str, Any] | None
+Handler: TypeAlias = "Callable[[ControlCall], Body]"
+
+TEXT_LIMIT: Final = 100_000  # characters; a JWKS is the longest thing that anybody hands in
+
+
+@dataclass(frozen=True)
+class ControlRoute:
+    """One operation of the control API. `fields` are those of its body; None leaves their judgement to the handler."""
+
+    method: str
+    path: str
+    handler: Handler
+    fields: tuple[str, ...] | None = ()
+
+    def check(self, body: Mapping[str, Any]) -> None:
+        """Raises ControlError if the body holds a field that the operation does not know."""
+        unknown = sorted(set(body) - set(self.fields)) if self.fields is not None else []
+        if unknown:
+            known = ", ".join(self.fields or ()) or "none"
+            raise ControlError(400, f"unknown fields: {', '.join(unknown)}; known here: {known}")
 
 
 @dataclass(frozen=True)
@@ -30,8 +51,12 @@ class ControlCall:
 
     def text(self, name: str, default: str | None = None) -> str | None:
         value = self.body.get(name, default)
-        if value is not None and not isinstance(value, str):
+        if value is None:
+            return None
+        if not isinstance(value, str) or len(value) > TEXT_LIMIT:
             raise ControlError(400, f"{name} must be a string")
+        if not writable(value):
+            raise ControlError(400, f"{name} holds half of a surrogate pair")
         return value
 
     def needed(self, name: str) -> str:
@@ -42,12 +67,18 @@ class ControlCall:
 
     def number(self, name: str) -> float | None:
         value = self.body.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise ControlError(400, f"{name} must be a number")
-        return value
+        if abs(value) > 1e15 or math.isnan(value):
+            raise ControlError(400, f"{name} is too large a number")
+        return float(value)
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        value = self.body.get(name, default)
+        value = self.body.get(name)
+        if value is None:
+            return default
         if not isinstance(value, bool):
             raise ControlError(400, f"{name} must be true or false")
         return value
@@ -79,3 +110,8 @@ class ControlCall:
             if id_ in instance.keys:
                 return instance, instance.keys[id_]
         raise ControlError(404, "no such key")
+
+
+def writable(text: str) -> bool:
+    """Whether a text from JSON can leave as UTF-8: JSON can spell halves of surrogate pairs, which cannot."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)

@@ -1,27 +1,37 @@
 """Control API: instances and keys. The rules hold here too; `ignore_timing` waives waiting times only."""
 
 import json
-from collections.abc import Callable
+import re
+import uuid
 from typing import Any, Final
 
 from key_protect_emulator import lifecycle
 from key_protect_emulator.backend import REGION, new_instance
 from key_protect_emulator.ciphertext import strict_b64decode
+from key_protect_emulator.clock import rfc3339
 from key_protect_emulator.errors import ControlError
 from key_protect_emulator.http import keys as key_routes
 from key_protect_emulator.http.call import Call
-from key_protect_emulator.http.control_call import Body, ControlCall
+from key_protect_emulator.http.control_call import Body, ControlCall, ControlRoute
 from key_protect_emulator.http.views import key_view, version_view
 from key_protect_emulator.iam import Caller
 from key_protect_emulator.imports import root_material
 from key_protect_emulator.keys import Key, Version
+from key_protect_emulator.kmip import KmipObject, ObjectState, check_key_deletion, find
 from key_protect_emulator.world import Instance, new_version, settle_key
 
 CONTROL: Final = "emulator-control"
+_REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
+_CREATE: Final = (
+    "name", "extractable", "payload", "aliases", "description", "tags", "expirationDate",
+    "encryptionAlgorithm", "encryptedNonce", "iv", "type",
+)  # fmt: skip
 
 
 def create_instance(call: ControlCall) -> Body:
     account, region = call.account(), call.text("region") or REGION
+    if not _REGION.fullmatch(region):
+        raise ControlError(400, "region is small letters, digits and -, such as eu-de")
     return _instance_view(new_instance(call.world, account.id, call.text("name") or "", region, call.now))
 
 
@@ -70,6 +80,7 @@ def act(call: ControlCall) -> Body:
     elif action == "enable":
         lifecycle.enable(key, call.now, ignore_timing=ignore)
     elif action == "delete":
+        check_key_deletion(instance.kmip_adapters.values(), key.id)
         lifecycle.delete(key, CONTROL, call.now)
     elif action == "restore":
         lifecycle.restore(key, call.now, ignore_timing=ignore)
@@ -79,6 +90,20 @@ def act(call: ControlCall) -> Body:
     else:
         raise ControlError(404, "actions are rotate, disable, enable, delete, restore, purge")
     return {"id": key.id, "state": int(key.state), "version": key.current.id}
+
+
+def create_kmip_object(call: ControlCall) -> Body:
+    """What a KMIP client would make over the KMIP protocol: a symmetric key under an adapter, active unless said."""
+    adapter = find(call.instance().kmip_adapters, call.needed("adapter"), "KMIP adapter")
+    state = call.number("state")
+    try:
+        made_in = ObjectState.ACTIVE if state is None else ObjectState(int(state))
+    except ValueError as error:
+        raise ControlError(400, "state is a number from 1 to 6") from error
+    stamp = rfc3339(call.now)
+    item = KmipObject(str(uuid.uuid4()), stamp, CONTROL, stamp, CONTROL, made_in)
+    adapter.objects[item.id] = item
+    return {"id": item.id, "state": int(item.state)}
 
 
 def _version(call: ControlCall, key: Key) -> Version:
@@ -100,10 +125,11 @@ def _settled(call: ControlCall) -> tuple[Instance, Key]:
     return call.key(call.path["key"])
 
 
-ROUTES: Final[tuple[tuple[str, str, Callable[[ControlCall], Body]], ...]] = (
-    ("POST", "/instances", create_instance),
-    ("GET", "/instances", list_instances),
-    ("POST", "/keys", create_key),
-    ("GET", "/keys/{key}", get_key),
-    ("POST", "/keys/{key}/{action}", act),
+ROUTES: Final = (
+    ControlRoute("POST", "/instances", create_instance, ("account", "name", "region")),
+    ControlRoute("GET", "/instances", list_instances),
+    ControlRoute("POST", "/keys", create_key, ("instance", "ring", *_CREATE)),
+    ControlRoute("GET", "/keys/{key}", get_key),
+    ControlRoute("POST", "/keys/{key}/{action}", act, ("ignore_timing", "payload")),
+    ControlRoute("POST", "/kmip-objects", create_kmip_object, ("instance", "adapter", "state")),
 )

@@ -34,7 +34,7 @@ async def exchange(
         await asyncio.sleep(fault.delay)
     answer, asker = Answer(500), Asker()
     if fault is None or fault.after or not _replaces(fault):
-        answer = _performed(backend, perform, asker)
+        answer = _performed(backend, operation, perform, asker)
     dropped = False
     if fault and _replaces(fault):
         answer, dropped = _fault_answer(fault, operation), fault.drop
@@ -63,11 +63,11 @@ async def exchange(
     return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
-def _performed(backend: Backend, perform: Perform, asker: Asker) -> Answer:
+def _performed(backend: Backend, operation: str, perform: Perform, asker: Asker) -> Answer:
     try:
         answer = perform(asker)
     except KeyProtectError as error:
-        answer = kms_error(error)
+        answer = kms_error(error, operation)
     except IamError as error:
         answer = iam_error(error)
     except Exception as error:  # noqa: BLE001 -- a fault of ours is a 500, as it would be there
@@ -104,5 +104,5 @@ def _fault_answer(fault: Fault, operation: str) -> Answer:
     if operation.startswith("iam."):
         made = iam_error(IamError(status, fault.code or "BXNIM0000E", message))
     else:
-        made = kms_error(KeyProtectError(status, fault.code, message))
+        made = kms_error(KeyProtectError(status, fault.code, message), operation)
     return Answer(made.status, made.body, made.content_type, fault.headers)

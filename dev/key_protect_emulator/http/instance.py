@@ -1,6 +1,7 @@
 """What hangs on an instance besides keys: aliases, key rings, import tokens, registrations, ports."""
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 from key_protect_emulator.clock import rfc3339
@@ -45,7 +46,7 @@ def delete_alias(call: Call) -> Answer:
 
 
 def list_rings(call: Call) -> Answer:
-    limit, offset = call.number("limit", 50, 1, 5_000), call.number("offset", 0, 0, 10**9)
+    limit, offset = call.number("limit", 100, 1, 5_000), call.number("offset", 0, 0, 10**9)
     views: list[dict[str, Any]] = [{"id": "default", "creationDate": rfc3339(call.instance.created)}]
     views += [
         {"id": ring.id, "creationDate": rfc3339(ring.created), "createdBy": ring.created_by}
@@ -59,8 +60,8 @@ def create_ring(call: Call) -> Answer:
     ring = check_ring(call.path["ring"])
     if ring == "default" or ring in call.instance.rings:
         raise plain(409, "A key ring with this id exists already")
-    if len(call.instance.rings) + 1 >= RINGS_PER_INSTANCE:
-        raise plain(409, f"An instance has at most {RINGS_PER_INSTANCE} key rings")
+    if len(call.instance.rings) >= RINGS_PER_INSTANCE:
+        raise plain(409, f"An instance has at most {RINGS_PER_INSTANCE} key rings besides the default one")
     call.instance.rings[ring] = Ring(ring, call.now, call.caller.iam_id)
     return empty(201)
 
@@ -81,8 +82,8 @@ def delete_ring(call: Call) -> Answer:
 
 def create_import_token(call: Call) -> Answer:
     body = call.json()
-    expiration = _bounded(body.get("expiration", 600), "expiration", EXPIRATION)
-    retrievals = _bounded(body.get("maxAllowedRetrievals", 1), "maxAllowedRetrievals", RETRIEVALS)
+    expiration = _bounded(body, "expiration", EXPIRATION, 600)
+    retrievals = _bounded(body, "maxAllowedRetrievals", RETRIEVALS, 1)
     token = new_import_token(expiration, retrievals, call.now)
     call.instance.import_token = token
     return _import_token_answer(token)
@@ -124,7 +125,8 @@ def allowed_ip_port(call: Call) -> Answer:
     return enveloped("allowed_ip_metadata", [{"private_endpoint_port": 8888}])
 
 
-def _bounded(value: object, name: str, bounds: tuple[int, int]) -> int:
+def _bounded(fields: Mapping[str, Any], name: str, bounds: tuple[int, int], default: int) -> int:
+    value = default if fields.get(name) is None else fields[name]
     if not isinstance(value, int) or isinstance(value, bool) or not bounds[0] <= value <= bounds[1]:
         raise refusal("INVALID_FIELD_ERR", f"{name} must be from {bounds[0]} to {bounds[1]}", field=name)
     return value

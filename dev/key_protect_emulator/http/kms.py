@@ -8,6 +8,7 @@ from key_protect_emulator.backend import Backend
 from key_protect_emulator.errors import plain, refusal, unauthorized
 from key_protect_emulator.grants import ROLES, allows, sees_all
 from key_protect_emulator.http.answers import Answer
+from key_protect_emulator.http.body import BodyError, read
 from key_protect_emulator.http.call import Call
 from key_protect_emulator.http.exchange import Asker, exchange
 from key_protect_emulator.http.routes import API, Route, action_route, routes
@@ -61,16 +62,15 @@ def _unknown(backend: Backend) -> Endpoint:
 
 
 async def _serve(backend: Backend, request: web.Request, route: Route) -> web.StreamResponse:
-    try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return await exchange(backend, request, route.operation, None, _too_large)
+    body = await _body(request)
     instance, key = _addressed(backend, request)
 
     def perform(asker: Asker) -> Answer:
         now = backend.clock.now()
         caller = backend.mint.verify(request.headers.get("Authorization"), now)
         asker.identity = caller.identity
+        if isinstance(body, BodyError):
+            raise refusal("BAD_BODY_ERR", body.message) if body.status == 400 else plain(body.status, body.message)
         answer = route.handler(_authorize(backend, request, route, caller, body, now))
         backend.dirty = backend.dirty or route.writes
         return answer
@@ -78,8 +78,11 @@ async def _serve(backend: Backend, request: web.Request, route: Route) -> web.St
     return await exchange(backend, request, route.operation, key.id if instance and key else None, perform)
 
 
-def _too_large(_: Asker) -> Answer:
-    raise plain(413, "The body is too large")
+async def _body(request: web.Request) -> bytes | BodyError:
+    try:
+        return await read(request)
+    except BodyError as error:
+        return error
 
 
 def _addressed(backend: Backend, request: web.Request) -> tuple[Instance | None, Key | None]:

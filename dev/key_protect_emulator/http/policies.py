@@ -1,5 +1,6 @@
 """PUT and GET of key policies and instance policies."""
 
+from dataclasses import replace
 from typing import Any
 
 from key_protect_emulator.clock import rfc3339
@@ -10,8 +11,8 @@ from key_protect_emulator.keys import Action, Key, require
 from key_protect_emulator.policies import (
     INSTANCE_POLICIES,
     KEY_POLICIES,
+    instance_policy,
     set_dual_auth,
-    set_instance_policy,
     set_rotation,
     stamp,
 )
@@ -28,14 +29,18 @@ def put_key_policies(call: Call) -> Answer:
     wanted = _wanted(call, KEY_POLICIES)
     resources = call.resources(most=len(KEY_POLICIES))
     require(call.key, Action.PATCH)
-    given = [(name, resource[name]) for resource in resources for name in KEY_POLICIES if name in resource]
+    given = [
+        (name, resource[name]) for resource in resources for name in KEY_POLICIES if resource.get(name) is not None
+    ]
     if not given:
         raise refusal("BAD_BODY_ERR")
     if {name for name, _ in given} - set(wanted):
         raise refusal("BODY_QUERY_PARAM_MISMATCH_ERR")
+    draft = replace(call.key, policies=dict(call.key.policies))
     for name, policy in given:
-        _SETTERS[name](call.key, policy, call.now)
-        stamp(call.key, name, call.caller.iam_id)
+        _SETTERS[name](draft, policy, call.now)
+        stamp(draft, name, call.caller.iam_id)
+    vars(call.key).update(vars(draft))  # all of them, or none
     return enveloped("policy", _key_views(call, tuple(name for name, _ in given)))
 
 
@@ -91,8 +96,8 @@ def put_instance_policies(call: Call) -> Answer:
         raise refusal("BAD_BODY_ERR")
     if "policy" in call.query and kinds[0] not in wanted:
         raise refusal("BODY_QUERY_PARAM_MISMATCH_ERR")
-    for resource in resources:
-        set_instance_policy(call.instance, resource, call.caller.iam_id, call.now)
+    # All of them, or none: a refusal of the last one comes before the first is set.
+    call.instance.policies |= dict(instance_policy(call.instance, r, call.caller.iam_id, call.now) for r in resources)
     return empty()
 
 

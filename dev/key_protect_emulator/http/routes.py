@@ -56,6 +56,8 @@ _PLAIN: Final = (
     Route("GET", "/kmip_adapters/{adapter}", "kmip.get", kmip.get_adapter),
     Route("DELETE", "/kmip_adapters/{adapter}", "kmip.delete", kmip.delete_adapter, writes=True),
     Route("GET", "/kmip_adapters/{adapter}/kmip_objects", "kmip.list", kmip.list_objects),
+    Route("GET", "/kmip_adapters/{adapter}/kmip_objects/{object}", "kmip.get", kmip.get_object),
+    Route("DELETE", "/kmip_adapters/{adapter}/kmip_objects/{object}", "kmip.delete", kmip.delete_object, writes=True),
     Route("GET", "/kmip_adapters/{adapter}/certificates", "kmip.list", kmip.list_certificates),
     Route("POST", "/kmip_adapters/{adapter}/certificates", "kmip.create", kmip.add_certificate, writes=True),
     Route("GET", "/kmip_adapters/{adapter}/certificates/{certificate}", "kmip.get", kmip.get_certificate),

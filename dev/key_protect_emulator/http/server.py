@@ -8,28 +8,39 @@ from key_protect_emulator.backend import Backend
 from key_protect_emulator.errors import IamError
 from key_protect_emulator.http import control, iam, kms
 from key_protect_emulator.http.answers import Answer
+from key_protect_emulator.http.body import LIMIT, BodyError, read
 from key_protect_emulator.http.exchange import Asker, exchange
 
-BODY_LIMIT = 1024 * 1024
+
+def runner(backend: Backend) -> web.AppRunner:
+    """What serves the application. It unpacks no bodies: `body.read` does, and says what is wrong with one."""
+    return web.AppRunner(application(backend), access_log=None, shutdown_timeout=1.0, auto_decompress=False)
 
 
 def application(backend: Backend) -> web.Application:
-    app = web.Application(client_max_size=BODY_LIMIT)
+    app = web.Application(client_max_size=LIMIT)
     control.add_routes(app, backend)
     _add_iam(app, backend)
     kms.add_routes(app, backend)
     return app
 
 
+def _names_client(request: web.Request) -> bool:
+    return request.headers.get("Authorization", "").lower().startswith("basic ")
+
+
 def _add_iam(app: web.Application, backend: Backend) -> None:
     async def token(request: web.Request) -> web.StreamResponse:
-        raw = await request.read()  # whatever its content type says: a form is all that makes sense here
-        form = dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True))
+        try:  # whatever its content type says: a form is all that makes sense here
+            form = dict(parse_qsl((await read(request)).decode("utf-8", "replace"), keep_blank_values=True))
+            why = "The request holds no form."
+        except BodyError as error:
+            form, why = {}, error.message
 
         def perform(asker: Asker) -> Answer:
             if not form:
-                raise IamError(400, "BXNIM0109E", "Property missing or empty", "The request holds no form.")
-            return iam.token(backend, form, asker)
+                raise IamError(400, "BXNIM0109E", "Property missing or empty", why)
+            return iam.token(backend, form, asker, client=_names_client(request))
 
         return await exchange(backend, request, "iam.token", None, perform)
 
