@@ -135,7 +135,7 @@ def _certificate(call: Call) -> kmip.Certificate:
 
 
 def _states(listed: str | None) -> frozenset[kmip.ObjectState]:
-    if listed is None:
+    if not listed:  # IBM's Python client sends an empty list where it is given none
         return kmip.LISTED
     known = {str(int(state)): state for state in kmip.ObjectState}
     if not all(part in known for part in listed.split(",")):
