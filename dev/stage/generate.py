@@ -1,6 +1,7 @@
 """`make generate`: everything in the repository that follows from the models, written anew.
 
-`crds/`, as `kubectl apply -k crds` takes it, and the same as templates of the chart; the gateway's OpenAPI document.
+`crds/`, as `kubectl apply -k crds` takes it, and the same as templates of the chart; the gateway's OpenAPI document;
+Kubernetes' own definitions in the schema of the chart's values.
 """
 
 import argparse
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from openscale_byok.resources import schema
 from openscale_byok.shell.gateway import openapi
+from stage import values_schema
 
 ROOT = Path(__file__).parents[2]
 CHART_CRDS = Path("helm", "openscale-byok", "templates", "crds")
+VALUES_SCHEMA = Path("helm", "openscale-byok", "values.schema.json")
 OPENAPI = Path("docs", "openapi.json")
 
 _FIRST = "{{- if .Values.crds.enabled }}\n"
@@ -38,6 +41,7 @@ def files() -> dict[Path, str]:
         {Path("crds", name): text for name, text in crds.items()}
         | {CHART_CRDS / name: _template(text) for name, text in templates.items()}
         | {OPENAPI: json.dumps(openapi.document(), indent=2) + "\n"}
+        | {VALUES_SCHEMA: values_schema.complete((ROOT / VALUES_SCHEMA).read_text(encoding="utf-8"))}
     )
 
 

@@ -4,10 +4,14 @@ from typing import Any
 
 import pytest
 
+DUAL = {"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6", "IPv4"]}
+SIDECAR = {"name": "beside", "image": "example.com/beside:1", "volumeMounts": [{"name": "more", "mountPath": "/more"}]}
 EVERYTHING: dict[str, Any] = {
     "fullnameOverride": "byok",
     "image": {"digest": "sha256:" + "0" * 64},
     "imagePullSecrets": [{"name": "registry"}],
+    "commonLabels": {"example.com/team": "true", "app.kubernetes.io/name": "another"},
+    "commonAnnotations": {"example.com/owner": "1", "a": "another"},
     "serviceAccount": {"name": "byok-operator", "annotations": {"a": "b"}},
     "secretAccess": {"namespaces": ["team-a", "team-b"]},
     "trustedProfiles": {"enabled": True, "serviceAccounts": ["kp"]},
@@ -38,7 +42,7 @@ EVERYTHING: dict[str, Any] = {
     "gateway": {
         "replicas": 3,
         "serviceAccount": {"name": "byok-gateway", "annotations": {"a": "b"}},
-        "service": {"type": "LoadBalancer", "port": 443, "annotations": {"a": "b"}},
+        "service": {"type": "LoadBalancer", "port": 443, "annotations": {"a": "b"}, **DUAL},
         "tls": {"secretName": "a-certificate"},
         "authority": "the-authority",
         "names": ["byok.example.com", "10.0.0.1"],
@@ -51,6 +55,11 @@ EVERYTHING: dict[str, Any] = {
         "connections": 65536,
         "waits": 0,
         "waitsOfOneCaller": 65536,
+        "podDisruptionBudget": {"minAvailable": "50%"},
+        "topologySpreadConstraints": [
+            {"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"},
+            {"maxSkew": 1, "topologyKey": "t", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}},
+        ],
         "networkPolicy": {
             "enabled": True,
             "from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"a": "b"}}}],
@@ -67,7 +76,40 @@ EVERYTHING: dict[str, Any] = {
     "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoSchedule"}],
     "affinity": {"nodeAffinity": {}},
     "priorityClassName": "system-cluster-critical",
+    "extraVolumes": [{"name": "more", "configMap": {"name": "more"}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": True}],
+    "extraContainers": [SIDECAR],
+    "extraInitContainers": [SIDECAR | {"name": "before", "securityContext": {"runAsUser": 1}}],
+    "deploymentAnnotations": {"example.com/d": "1"},
+    "revisionHistoryLimit": 0,
+    "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["kp.example.com"]}],
+    "dnsPolicy": "None",
+    "dnsConfig": {"nameservers": ["10.0.0.2"]},
+    "runtimeClassName": "gvisor",
+    "hostUsers": False,
+    "extraObjects": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "more", "namespace": "{{ .Release.Namespace }}"},
+        },
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: '{{ include \"openscale-byok.fullname\" . }}-more'\n",
+    ],
 }
+OF_THE_GATEWAY: dict[str, Any] = {
+    "extraVolumes": [{"name": "its", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "its", "mountPath": "/its"}],
+    "extraContainers": [{"name": "its", "image": "example.com/its:1"}],
+    "extraInitContainers": [{"name": "its-first", "image": "example.com/its:1"}],
+    "podAnnotations": {"example.com/its": "2"},
+    "podLabels": {"example.com/its": "2"},
+    "deploymentAnnotations": {"example.com/its": "2"},
+    "nodeSelector": {"example.com/its": "2"},
+    "tolerations": [{"key": "its", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {}},
+    "priorityClassName": "its",
+}
+"""In place of what is for both pods."""
 SWITCHES: dict[str, dict[str, Any]] = {
     "default": {},
     "everything": EVERYTHING,
@@ -90,8 +132,9 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "crds": {"enabled": False},
     },
     "no kinds for edit": {"userRoles": {"editKinds": []}},
-    "as a dependency": {"global": {"a": 1}, "enabled": True},
     "no nodeSelector": {"nodeSelector": None},
+    "of the gateway alone": {"gateway": OF_THE_GATEWAY},
+    "no spread, no budget": {"gateway": {"topologySpreadConstraints": [], "podDisruptionBudget": {"enabled": False}}},
 }
 
 
@@ -105,3 +148,9 @@ def values(request: pytest.FixtureRequest) -> dict[str, Any]:
 def everything() -> dict[str, Any]:
     """Each value set to something else than its default."""
     return EVERYTHING
+
+
+@pytest.fixture
+def of_the_gateway() -> dict[str, Any]:
+    """What holds for the gateway's pods in place of what is for both."""
+    return OF_THE_GATEWAY

@@ -63,13 +63,31 @@ def test_names_are_unique_and_labelled(values):
     documents = chart.render(values)
     keys = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in documents]
     assert len(keys) == len(set(keys))
-    for document in documents:
+    for document in (one for one in documents if one["kind"] != "ConfigMap"):  # extraObjects are as they were given
         labels = {name for name in document["metadata"]["labels"] if name.startswith("app.kubernetes.io/")}
         assert labels == {
             f"app.kubernetes.io/{name}"
             for name in ("name", "instance", "version", "component", "part-of", "managed-by")
         }
         assert document["metadata"]["labels"]["helm.sh/chart"] == "openscale-byok-0.1.0"
+
+
+def test_every_object_has_the_common_labels_and_annotations(everything):
+    """Each object, its pods too (labels), has what is common; what the chart itself says there stays as it is."""
+    for document in (one for one in chart.render(everything) if one["kind"] != "ConfigMap"):
+        metadata = document["metadata"]
+        pods = [document["spec"]["template"]["metadata"]] if document["kind"] == "Deployment" else []
+        for labels in (one["labels"] for one in (metadata, *pods)):
+            assert (labels["example.com/team"], labels["app.kubernetes.io/name"]) == ("true", "openscale-byok")
+        assert metadata["annotations"]["example.com/owner"] == "1"
+        own = document["kind"] in ("ServiceAccount", "Service")
+        assert metadata["annotations"]["a"] == ("b" if own else "another")
+
+
+def test_extra_objects_are_templates(everything):
+    """Objects and texts are rendered with what the release knows."""
+    found = [one["metadata"] for one in chart.render(everything, namespace="ns") if one["kind"] == "ConfigMap"]
+    assert found == [{"name": "more", "namespace": "ns"}, {"name": "byok-more"}]
 
 
 def test_two_releases_share_no_name_but_crds_and_policies():

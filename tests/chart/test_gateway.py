@@ -19,7 +19,8 @@ def of_gateway(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         one["kind"]: one
         for one in chart.render(values)
-        if one["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway" and one["metadata"].get("namespace")
+        if one["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "gateway"
+        and one["metadata"].get("namespace")
     }
 
 
@@ -55,6 +56,28 @@ def test_a_drain_takes_one_at_a_time():
         "selector": {"matchLabels": SELECTOR},
     }
     assert "PodDisruptionBudget" not in of_gateway({"gateway": {"replicas": 1}})
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ({"maxUnavailable": "25%"}, {"maxUnavailable": "25%"}),
+        ({"minAvailable": 1}, {"minAvailable": 1}),
+        ({"minAvailable": 0}, {"minAvailable": 0}),
+        ({"minAvailable": "50%", "maxUnavailable": 2}, {"minAvailable": "50%"}),
+    ],
+)
+def test_a_budget_says_one_of_two(budget, expected):
+    """What may go or what must stay: Kubernetes takes one of them; the latter where it is given."""
+    spec = of_gateway({"gateway": {"podDisruptionBudget": budget}})["PodDisruptionBudget"]["spec"]
+    assert {name: spec[name] for name in spec if name.endswith("vailable")} == expected
+
+
+def test_a_spread_of_ones_own(everything):
+    """It takes the place of the default, and speaks of the gateway's pods where it does not say of which."""
+    spread = of_gateway(everything)["Deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    given = everything["gateway"]["topologySpreadConstraints"]
+    assert spread == [given[0] | {"labelSelector": {"matchLabels": SELECTOR}}, given[1]]
 
 
 def test_it_is_asked_on_the_other_port_how_it_is():

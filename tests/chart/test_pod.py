@@ -25,6 +25,16 @@ def _pod(values: dict[str, Any], component: str = "operator") -> dict[str, Any]:
     return _deployment(values, component)["spec"]["template"]["spec"]
 
 
+def _container(pod: dict[str, Any], component: str) -> dict[str, Any]:
+    """The one that is ours."""
+    (found,) = (one for one in pod["containers"] if one["name"] == component)
+    return dict(found)
+
+
+EXTRA = ("more", "its")
+"""Volumes that the values of these tests add."""
+
+
 @pytest.fixture(params=["operator", "gateway"])
 def component(request: pytest.FixtureRequest, values: dict[str, Any]) -> str:
     """One after the other."""
@@ -37,20 +47,23 @@ def test_the_pod_is_restricted(values, component):
     """What Pod Security's level `restricted` asks for, and a root file system that cannot be written."""
     pod = _pod(values, component)
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
-    mounted = {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    volumes = [one for one in pod["volumes"] if one["name"] not in EXTRA]
+    mounted = {next(iter(set(one) - {"name"})) for one in volumes}
     assert mounted - {"secret", "configMap"} == {"projected", "emptyDir"}
-    named = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    named = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
     settings = values.get("settings", {})
     given = {settings.get(name, {}).get("secretName") for name in ("proxy", "caBundle")}
     given |= {values.get("gateway", {}).get("tls", {}).get("secretName")} if component == "gateway" else set()
     assert named == given - {None}, "a Secret is a file only where a value says so"
-    (container,) = pod["containers"]
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
+    for one in (*pod["containers"], *pod.get("initContainers", ())):
+        own = {"runAsUser": 1} if one["name"] == "before" else {}
+        assert one["securityContext"] == own | {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+    container = _container(pod, component)
     assert not any("hostPort" in port for port in container.get("ports", ()))
 
 
@@ -61,10 +74,10 @@ def test_the_token_is_where_clients_look_for_it(values, component):
     assert pod["enableServiceLinks"] is False
     accounts = [one for one in chart.render(values) if one["kind"] == "ServiceAccount"]
     assert all(account["automountServiceAccountToken"] is False for account in accounts)
-    (container,) = pod["containers"]
-    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    for name in ("certificate", "proxy", "ca-bundle"):
-        mounts.pop(name, None)
+    assert all("kube-api-access" not in str(one) for one in pod["containers"] if one["name"] != component)
+    found = _container(pod, component)["volumeMounts"]
+    others = (*EXTRA, "certificate", "proxy", "ca-bundle")
+    mounts = {mount["name"]: mount["mountPath"] for mount in found if mount["name"] not in others}
     assert mounts == {"kube-api-access": "/var/run/secrets/kubernetes.io/serviceaccount", "tmp": "/tmp"}  # noqa: S108
     (token,) = [volume["projected"] for volume in pod["volumes"] if "projected" in volume]
     paths = {"token": "serviceAccountToken", "ca.crt": "configMap", "namespace": "downwardAPI"}
@@ -114,10 +127,41 @@ def test_values_for_the_pod_arrive_there(everything, component):
     assert metadata["annotations"] == everything["podAnnotations"]
     assert metadata["labels"]["example.com/l"] == "1"
     assert pod["serviceAccountName"] == f"byok-{component}"
-    for name in ("imagePullSecrets", "tolerations", "affinity", "priorityClassName"):
-        assert pod[name] == everything[name]
-    assert pod["containers"][0]["env"][-2:] == everything["extraEnv"]
-    assert "nodeSelector" not in _pod({"nodeSelector": None}, component)
+    for name in OF_THE_POD:
+        assert pod[name] == everything[name], name
+    container = _container(pod, component)
+    assert container["env"][-2:] == everything["extraEnv"]
+    assert container["volumeMounts"][-1:] == everything["extraVolumeMounts"]
+    assert pod["volumes"][-1:] == everything["extraVolumes"]
+    assert [one["name"] for one in (*pod["initContainers"], *pod["containers"])] == ["before", component, "beside"]
+    deployment = _deployment(everything, component)
+    assert everything["deploymentAnnotations"].items() <= deployment["metadata"]["annotations"].items()
+    assert deployment["spec"]["revisionHistoryLimit"] == 0
+    bare = _pod({"nodeSelector": None}, component)
+    assert not {"nodeSelector", *OF_THE_POD, "initContainers"} & set(bare)
+
+
+OF_THE_POD = (
+    *("affinity", "dnsConfig", "dnsPolicy", "hostAliases", "hostUsers", "imagePullSecrets", "priorityClassName"),
+    *("runtimeClassName", "tolerations"),
+)
+
+
+def test_the_gateways_own_values_take_the_place_of_those_of_both(everything, of_the_gateway):
+    """What is set below `gateway` holds for its pods, whole, and the operator's stay as they were."""
+    values = everything | {"gateway": everything["gateway"] | of_the_gateway}
+    assert _deployment(values) == _deployment(everything)
+    given, deployment = of_the_gateway, _deployment(values, "gateway")
+    metadata, pod = (deployment["spec"]["template"][name] for name in ("metadata", "spec"))
+    for name in ("affinity", "nodeSelector", "priorityClassName", "tolerations"):
+        assert pod[name] == given[name], name
+    assert metadata["annotations"] == given["podAnnotations"]
+    assert given["podLabels"].items() <= metadata["labels"].items()
+    assert "example.com/l" not in metadata["labels"]
+    assert given["deploymentAnnotations"].items() <= deployment["metadata"]["annotations"].items()
+    assert pod["volumes"][-1:] == given["extraVolumes"]
+    assert _container(pod, "gateway")["volumeMounts"][-1:] == given["extraVolumeMounts"]
+    assert [one["name"] for one in (*pod["initContainers"], *pod["containers"])] == ["its-first", "gateway", "its"]
 
 
 def test_the_operator_is_killed_only_for_what_lasts():
@@ -148,7 +192,7 @@ def test_an_account_that_is_there_already_is_used():
 
 
 def _settings(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, component: str = "operator") -> GatewaySettings:
-    for entry in _pod(values, component)["containers"][0]["env"]:
+    for entry in _container(_pod(values, component), component)["env"]:
         if "value" in entry:
             monkeypatch.setenv(entry["name"], entry["value"])
     return GatewaySettings()
@@ -190,7 +234,7 @@ def test_the_way_to_ibm_arrives(everything, monkeypatch, component):
     """Proxy and authorities are read as they were given, from files that the pod has."""
     found, given = _settings(everything, monkeypatch, component), everything["settings"]
     assert (found.proxy_url, list(found.no_proxy)) == (given["proxy"]["url"], given["proxy"]["noProxy"])
-    (container,) = _pod(everything, component)["containers"]
+    container = _container(_pod(everything, component), component)
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"] if mount.get("readOnly")}
     volumes = {volume["name"]: volume for volume in _pod(everything, component)["volumes"]}
     assert volumes[mounts[found.proxy_credentials]]["secret"]["secretName"] == "of-the-proxy"
@@ -229,7 +273,7 @@ def test_each_setting_is_a_variable_once(values, component, model):
     """The environment holds every setting of the component and no other, and none is there twice."""
     if component == "gateway" and not values.get("gateway", {}).get("enabled", True):
         pytest.skip("there is no gateway")
-    (container,) = _pod(values, component)["containers"]
+    container = _container(_pod(values, component), component)
     names = [entry["name"] for entry in container["env"]]
     assert len(names) == len(set(names))
     ours = {name for name in names if name.startswith("OPENSCALE_BYOK_")}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,6 @@ VALUES = yaml.safe_load((chart.CHART / "values.yaml").read_text())
 SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text())
 FOR_PARENTS = {"global", "enabled"}
 """Values that Helm hands to a chart that is a dependency: the schema lets them through, nothing uses them."""
-PEER = ("ipBlock", "namespaceSelector", "podSelector")
-WHOLE = ("resources", "affinity")
-"""Values that are one row of the README though their parts are known."""
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -29,7 +27,7 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         node = SCHEMA
         for part in f"{prefix}{name}".split("."):
             node = node["properties"][part]
-        if isinstance(value, dict) and "properties" in node and name not in WHOLE:
+        if isinstance(value, dict) and "properties" in node:
             found |= _leaves(value, f"{prefix}{name}.")
         else:
             found[prefix + name] = value
@@ -97,6 +95,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"extraEnv": [{"name": "A"}]}, "/extraEnv/0"),
     ({"extraEnv": [{"name": "A", "value": 1}]}, "/extraEnv/0/value"),
     ({"resources": {"limit": {}}}, "'limit' not allowed"),
+    ({"resources": {"limits": {"memroy": "1Gi"}}}, "'memroy' not allowed"),
+    ({"gateway": {"resources": {"limts": {"memory": "1Gi"}}}}, "'limts' not allowed"),
+    ({"image": {"tga": "1"}}, "'tga' not allowed"),
+    ({"extraVolumes": [{"name": "a", "hostPath": {"path": "/"}}]}, "'hostPath' not allowed"),
+    ({"gateway": {"podDisruptionBudget": {"minAvailable": "half"}}}, "/gateway/podDisruptionBudget/minAvailable"),
+    ({"gateway": {"topologySpreadConstraints": [{"whenUnsatisfiable": "Maybe"}]}}, "/whenUnsatisfiable"),
+    ({"commonLabels": {"a": 1}}, "/commonLabels/a"),
+    ({"dnsPolicy": "Cluster"}, "/dnsPolicy"),
     ({"nodeSelector": {"a": True}}, "/nodeSelector/a"),
     ({"tolerations": [{"effect": "NoExecution"}]}, "/tolerations/0/effect"),
     ({"affinity": {"podAfinity": {}}}, "'podAfinity' not allowed"),
@@ -111,31 +117,82 @@ def test_a_wrong_value_is_refused_by_name(values, where):
     assert where in str(refused.value)
 
 
-def test_no_group_takes_what_it_does_not_know():
-    """Each object of the schema says what may be in it, but for those that Kubernetes defines."""
-    free = []
+FREE = {"global", "extraObjects[]"}
+"""Objects that are somebody else's: of `global` the template refuses what nobody reads."""
 
-    def look(path: str, node: dict[str, Any]) -> None:
-        if node.get("type") == "object" and "additionalProperties" not in node:
-            free.append(path)
-        for name, below in node.get("properties", {}).items():
-            look(f"{path}.{name}".lstrip("."), below)
-        if "items" in node:
-            look(f"{path}[]", node["items"])
 
-    look("", SCHEMA)
-    assert free == [
-        "global",
-        *(f"gateway.networkPolicy.{peers}[].{one}" for peers in ("from", "metricsFrom") for one in PEER),
-        "gateway.resources.claims[]",
-        "extraEnv[].valueFrom",
-        "resources.claims[]",
-        "podSecurityContext",
-        "securityContext",
-        "affinity.nodeAffinity",
-        "affinity.podAffinity",
-        "affinity.podAntiAffinity",
-    ]
+def objects(node: dict[str, Any], path: tuple[str, ...], shown: set[str]) -> Iterator[tuple[str, ...]]:
+    """The path of each object that the schema knows ('[]': of an item), each definition where it is reached first."""
+    if "$ref" in node:
+        name = node["$ref"].removeprefix("#/definitions/")
+        if name not in shown:
+            shown.add(name)
+            yield from objects(SCHEMA["definitions"][name], path, shown)
+        return
+    types = node.get("type", [])
+    if "object" in (types if isinstance(types, list) else [types]) and not isinstance(
+        node.get("additionalProperties"), dict
+    ):
+        yield path
+    for name, below in node.get("properties", {}).items():
+        yield from objects(below, (*path, name), shown)
+    for below in node.get("allOf", []):
+        yield from objects(below, path, shown)
+    if "items" in node:
+        yield from objects(node["items"], (*path, "[]"), shown)
+
+
+OBJECTS = list(objects(SCHEMA, (), set()))
+
+
+def refusal(loaded: helm_python.Chart, path: tuple[str, ...]) -> str:
+    """What Helm says of a made-up key in the object at this path; '' where it takes it."""
+    values: Any = {"made up": 1}
+    for part in reversed(path):
+        values = [values] if part == "[]" else {part: values}
+    try:
+        loaded.validate_schema(values)
+    except helm_python.HelmValuesError as refused:
+        return str(refused)
+    return ""
+
+
+def test_a_made_up_key_is_refused_in_every_object():
+    """Wherever the schema knows an object, of ours or of Kubernetes, a key that is none stops the installation."""
+    assert len(OBJECTS) > 100
+    with helm_python.Chart.load(chart.CHART) as loaded:
+        said = {".".join(path).replace(".[]", "[]"): refusal(loaded, path) for path in OBJECTS}
+    assert {path for path, text in said.items() if "'made up' not allowed" not in text} == FREE
+    assert not any(said[path] for path in FREE)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"global": {"imageRegistry": "r"}}, "global.imageRegistry: nothing reads it"),
+        ({"enabled": False}, "enabled: nothing reads it"),
+    ],
+    ids=str,
+)
+def test_what_is_for_a_parent_is_refused_without_one(values, sentence):
+    """A chart that has this one as a dependency may hand it `global` and `enabled`; to all others they mean nothing."""
+    with pytest.raises(helm_python.HelmRenderError, match=sentence):
+        chart.render(values)
+
+
+def test_as_a_dependency_it_takes_what_helm_hands_down(tmp_path):
+    """Below another chart, the other's globals and the condition come along, and change nothing."""
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "openscale-byok").symlink_to(chart.CHART)
+    (tmp_path / "templates").mkdir()
+    parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
+    (tmp_path / "Chart.yaml").write_text(json.dumps(parent))
+    with helm_python.Chart.load(tmp_path) as loaded:
+        found = loaded.render({"global": {"a": 1}, "openscale-byok": {"enabled": True}}, name="r", namespace="ns")
+    alone = chart.texts({}, namespace="ns", release="r")
+    assert {path.rpartition("/templates/")[2] for path in found} == {
+        path.rpartition("/templates/")[2] for path in alone
+    }
 
 
 RATES = ("requestsPerSecond", "burst", "connections", "waits", "waitsOfOneCaller")
@@ -166,7 +223,7 @@ def test_schema_and_values_have_the_same_names():
         assert set(node["properties"]) - (set() if path else FOR_PARENTS) == set(values), path
         for name, value in values.items():
             below = node["properties"][name]
-            if isinstance(value, dict) and "properties" in below and name not in WHOLE:
+            if isinstance(value, dict) and "properties" in below:
                 names(below, value, f"{path}.{name}")
 
     names(SCHEMA, VALUES, "")

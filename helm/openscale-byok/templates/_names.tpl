@@ -42,12 +42,43 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
+{{- /* The chart's own come first: no commonLabel breaks a selector. */ -}}
 {{- define "openscale-byok.labelsOf" -}}
 {{ include "openscale-byok.selectorOf" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: openscale-byok
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- range $name, $value := .root.Values.commonLabels }}
+{{- if not (or (eq $name "helm.sh/chart") (has $name (include "openscale-byok.ownLabels" $ | fromYamlArray))) }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "openscale-byok.ownLabels" -}}
+{{- range list "name" "instance" "component" "version" "part-of" "managed-by" }}
+- app.kubernetes.io/{{ . }}
+{{- end }}
+{{- end -}}
+
+{{- /* The metadata of an object: (dict "root" $ "component" "operator" "name" … "namespace" … "labels" (dict …) "annotations" (dict …)).
+       Without a namespace it is the cluster's. The chart's own annotations come before commonAnnotations. */ -}}
+{{- define "openscale-byok.metadata" -}}
+metadata:
+  name: {{ .name }}
+  {{- with .namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "openscale-byok.labelsOf" . | nindent 4 }}
+    {{- with .labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "openscale-byok.labels" -}}

@@ -32,6 +32,11 @@
              "certificate" (the Secret of a serving certificate, or "")). */ -}}
 {{- define "openscale-byok.pod" -}}
 {{- $values := .root.Values -}}
+{{- /* Of this component, or of both. */ -}}
+{{- $own := dict -}}
+{{- range list "affinity" "extraContainers" "extraInitContainers" "extraVolumeMounts" "extraVolumes" "nodeSelector" "podAnnotations" "podLabels" "priorityClassName" "tolerations" -}}
+{{- $_ := set $own . (get (ternary $values.gateway dict (eq $.component "gateway")) . | default (get $values .)) -}}
+{{- end -}}
 {{- $taken := list "OPENSCALE_BYOK_NAMESPACE" }}
 {{- range concat .env $values.extraEnv }}
 {{- if has .name $taken }}
@@ -41,8 +46,8 @@
 {{- end -}}
 metadata:
   labels:
-    {{- merge (include "openscale-byok.labelsOf" . | fromYaml) $values.podLabels | toYaml | nindent 4 }}
-  {{- with $values.podAnnotations }}
+    {{- merge (include "openscale-byok.labelsOf" . | fromYaml) $own.podLabels | toYaml | nindent 4 }}
+  {{- with $own.podAnnotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -55,11 +60,34 @@ spec:
   imagePullSecrets:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $values.priorityClassName }}
+  {{- with $own.priorityClassName }}
   priorityClassName: {{ . }}
+  {{- end }}
+  {{- with $values.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- if not $values.hostUsers }}
+  hostUsers: false
+  {{- end }}
+  {{- with $values.hostAliases }}
+  hostAliases:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.dnsPolicy }}
+  dnsPolicy: {{ . }}
+  {{- end }}
+  {{- with $values.dnsConfig }}
+  dnsConfig:
+    {{- toYaml . | nindent 4 }}
   {{- end }}
   securityContext:
     {{- toYaml $values.podSecurityContext | nindent 4 }}
+  {{- with $own.extraInitContainers }}
+  initContainers:
+    {{- range . }}
+    - {{ merge (deepCopy .) (dict "securityContext" $values.securityContext) | toYaml | nindent 6 | trim }}
+    {{- end }}
+  {{- end }}
   containers:
     - name: {{ .component }}
       image: {{ include "openscale-byok.image" .root | quote }}
@@ -98,6 +126,12 @@ spec:
         {{- with include "openscale-byok.egressMounts" .root }}
         {{- . | nindent 8 }}
         {{- end }}
+        {{- with $own.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    {{- range $own.extraContainers }}
+    - {{ merge (deepCopy .) (dict "securityContext" $values.securityContext) | toYaml | nindent 6 | trim }}
+    {{- end }}
   volumes:
     # What automountServiceAccountToken would give to every container, also to those that others inject.
     - name: kube-api-access
@@ -130,15 +164,18 @@ spec:
     {{- with include "openscale-byok.egressVolumes" .root }}
     {{- . | nindent 4 }}
     {{- end }}
-  {{- with $values.nodeSelector }}
+    {{- with $own.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with $own.nodeSelector }}
   nodeSelector:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $values.tolerations }}
+  {{- with $own.tolerations }}
   tolerations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $values.affinity }}
+  {{- with $own.affinity }}
   affinity:
     {{- toYaml . | nindent 4 }}
   {{- end }}

@@ -44,32 +44,20 @@ subjects:
 {{- end -}}
 
 {{- /* Rules for an account, in the whole cluster or in some namespaces only:
-       (dict "root" $ "name" (of the roles) "labels" … "subjects" … "rules" … "namespaces" (list; empty: the cluster)). */ -}}
+       (dict "root" $ "component" … "name" (of the roles) "subjects" … "rules" … "namespaces" (list; empty: the cluster)). */ -}}
 {{- define "openscale-byok.grant" -}}
 {{- $cluster := empty .namespaces -}}
 {{- range .namespaces | default (list "") }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ ternary "ClusterRole" "Role" $cluster }}
-metadata:
-  name: {{ $.name }}
-  {{- with . }}
-  namespace: {{ . }}
-  {{- end }}
-  labels:
-    {{- $.labels | nindent 4 }}
+{{ include "openscale-byok.metadata" (dict "root" $.root "component" $.component "name" $.name "namespace" .) }}
 rules:
   {{- $.rules | nindent 2 }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ ternary "ClusterRoleBinding" "RoleBinding" $cluster }}
-metadata:
-  name: {{ $.name }}
-  {{- with . }}
-  namespace: {{ . }}
-  {{- end }}
-  labels:
-    {{- $.labels | nindent 4 }}
+{{ include "openscale-byok.metadata" (dict "root" $.root "component" $.component "name" $.name "namespace" .) }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ ternary "ClusterRole" "Role" $cluster }}
@@ -79,7 +67,7 @@ roleRef:
 {{- end -}}
 
 {{- /* What is granted wherever secretAccess says:
-       (dict "root" $ "name" … "labels" … "subjects" … "verbs" (list …)). */ -}}
+       (dict "root" $ "component" … "name" … "subjects" … "verbs" (list …)). */ -}}
 {{- define "openscale-byok.secretAccess" -}}
 {{- $access := .root.Values.secretAccess -}}
 {{- if or $access.clusterWide $access.namespaces }}

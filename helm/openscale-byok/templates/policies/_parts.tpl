@@ -17,19 +17,13 @@
 {{- define "openscale-byok.policyHead" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
-metadata:
-  name: {{ include "openscale-byok.policyName" . }}
-  labels:
-    {{- include "openscale-byok.labels" .root | nindent 4 }}
+{{ include "openscale-byok.metadata" (dict "root" .root "component" "operator" "name" (include "openscale-byok.policyName" .)) }}
 {{- end -}}
 
 {{- define "openscale-byok.policyBinding" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
-metadata:
-  name: openscale-byok-{{ .name }}
-  labels:
-    {{- include "openscale-byok.labels" .root | nindent 4 }}
+{{ include "openscale-byok.metadata" (dict "root" .root "component" "operator" "name" (printf "openscale-byok-%s" .name)) }}
 spec:
   policyName: openscale-byok-{{ .name }}
   validationActions: [Deny]
