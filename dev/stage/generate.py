@@ -30,6 +30,9 @@ _METADATA = """metadata:
     {{- else }}
     openscale.byok.dev/allow-deletion: "true"
     {{- end }}
+    {{- with omit .Values.commonAnnotations "helm.sh/resource-policy" "openscale.byok.dev/allow-deletion" }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 """
 
 
