@@ -30,10 +30,13 @@ EVERYTHING: dict[str, Any] = {
         "sourceRefreshSeconds": 86400,
         "writesInFlight": 256,
         "instancesAtOnce": 1,
-        "auditFile": "/var/audit/lines",
+        "auditFile": "/var/audit/below/lines",
         "auditChain": True,
         "logLevel": "debug",
         "logFormat": "text",
+    },
+    "audit": {
+        "persistence": {"enabled": True, "mountPath": "/var/audit/", "type": "existingClaim", "existingClaim": "c"}
     },
     "admissionPolicies": {
         "bind": {"controllers": ["system:kube-controller-manager"]},
@@ -110,6 +113,7 @@ OF_THE_GATEWAY: dict[str, Any] = {
     "priorityClassName": "its",
 }
 """In place of what is for both pods."""
+AUDITED = {"auditFile": "/var/log/openscale-byok/audit.log"}
 SWITCHES: dict[str, dict[str, Any]] = {
     "default": {},
     "everything": EVERYTHING,
@@ -133,6 +137,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
     },
     "no kinds for edit": {"userRoles": {"editKinds": []}},
     "no nodeSelector": {"nodeSelector": None},
+    "audit on claims": {"audit": {"persistence": {"enabled": True}}, "settings": AUDITED},
+    "audit in each pod": {"audit": {"persistence": {"enabled": True, "type": "emptyDir"}}, "settings": AUDITED},
     "of the gateway alone": {"gateway": OF_THE_GATEWAY},
     "no spread, no budget": {"gateway": {"topologySpreadConstraints": [], "podDisruptionBudget": {"enabled": False}}},
 }

@@ -46,11 +46,13 @@ def component(request: pytest.FixtureRequest, values: dict[str, Any]) -> str:
 def test_the_pod_is_restricted(values, component):
     """What Pod Security's level `restricted` asks for, and a root file system that cannot be written."""
     pod = _pod(values, component)
-    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    context = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert context.items() <= pod["securityContext"].items()
+    assert set(pod["securityContext"]) - set(context) <= {"fsGroup", "fsGroupChangePolicy"}
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
     volumes = [one for one in pod["volumes"] if one["name"] not in EXTRA]
     mounted = {next(iter(set(one) - {"name"})) for one in volumes}
-    assert mounted - {"secret", "configMap"} == {"projected", "emptyDir"}
+    assert mounted - {"secret", "configMap", "persistentVolumeClaim"} == {"projected", "emptyDir"}
     named = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
     settings = values.get("settings", {})
     given = {settings.get(name, {}).get("secretName") for name in ("proxy", "caBundle")}
@@ -76,7 +78,7 @@ def test_the_token_is_where_clients_look_for_it(values, component):
     assert all(account["automountServiceAccountToken"] is False for account in accounts)
     assert all("kube-api-access" not in str(one) for one in pod["containers"] if one["name"] != component)
     found = _container(pod, component)["volumeMounts"]
-    others = (*EXTRA, "certificate", "proxy", "ca-bundle")
+    others = (*EXTRA, "audit", "certificate", "proxy", "ca-bundle")
     mounts = {mount["name"]: mount["mountPath"] for mount in found if mount["name"] not in others}
     assert mounts == {"kube-api-access": "/var/run/secrets/kubernetes.io/serviceaccount", "tmp": "/tmp"}  # noqa: S108
     (token,) = [volume["projected"] for volume in pod["volumes"] if "projected" in volume]

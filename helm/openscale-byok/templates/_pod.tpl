@@ -37,7 +37,8 @@
 {{- range list "affinity" "extraContainers" "extraInitContainers" "extraVolumeMounts" "extraVolumes" "nodeSelector" "podAnnotations" "podLabels" "priorityClassName" "tolerations" -}}
 {{- $_ := set $own . (get (ternary $values.gateway dict (eq $.component "gateway")) . | default (get $values .)) -}}
 {{- end -}}
-{{- $taken := list "OPENSCALE_BYOK_NAMESPACE" }}
+{{- include "openscale-byok.auditCheck" (dict "root" .root "mounts" $own.extraVolumeMounts) -}}
+{{- $taken := list "OPENSCALE_BYOK_NAMESPACE" "POD_NAME" }}
 {{- range concat .env $values.extraEnv }}
 {{- if has .name $taken }}
 {{- fail (printf "extraEnv: %s is set already; each variable may be there once" .name) }}
@@ -82,6 +83,10 @@ spec:
   {{- end }}
   securityContext:
     {{- toYaml $values.podSecurityContext | nindent 4 }}
+    {{- with include "openscale-byok.auditGroup" . }}
+    fsGroup: {{ . }}
+    fsGroupChangePolicy: OnRootMismatch
+    {{- end }}
   {{- with $own.extraInitContainers }}
   initContainers:
     {{- range . }}
@@ -98,6 +103,12 @@ spec:
           valueFrom:
             fieldRef:
               fieldPath: metadata.namespace
+        {{- if $values.audit.persistence.enabled }}
+        - name: POD_NAME
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.name
+        {{- end }}
         {{- range .env }}
         - name: {{ .name }}
           value: {{ .value | quote }}
@@ -124,6 +135,9 @@ spec:
           readOnly: true
         {{- end }}
         {{- with include "openscale-byok.egressMounts" .root }}
+        {{- . | nindent 8 }}
+        {{- end }}
+        {{- with include "openscale-byok.auditMount" . }}
         {{- . | nindent 8 }}
         {{- end }}
         {{- with $own.extraVolumeMounts }}
@@ -162,6 +176,9 @@ spec:
         defaultMode: 0444 # the user of the image, or of OpenShift, is not known here
     {{- end }}
     {{- with include "openscale-byok.egressVolumes" .root }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    {{- with include "openscale-byok.auditVolumes" . }}
     {{- . | nindent 4 }}
     {{- end }}
     {{- with $own.extraVolumes }}
