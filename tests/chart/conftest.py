@@ -70,6 +70,16 @@ EVERYTHING: dict[str, Any] = {
         },
     },
     "health": {"address": "::", "port": 9082},
+    "networkPolicy": {
+        "enabled": True,
+        "metricsFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}],
+        "egress": {
+            "apiServer": {"ports": [8443], "to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]},
+            "dns": {"ports": [53], "to": [{"namespaceSelector": {}}]},
+            "keyProtect": {"ports": [3128], "to": [{"ipBlock": {"cidr": "10.2.0.0/16"}}]},
+            "more": [{"ports": [{"port": 1}], "to": [{"podSelector": {}}]}],
+        },
+    },
     "extraEnv": [
         {"name": "TZ", "value": "UTC"},
         {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
@@ -135,6 +145,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "gateway": {"enabled": False},
         "crds": {"enabled": False},
     },
+    "network policies": {"networkPolicy": {"enabled": True}, "gateway": {"networkPolicy": {"enabled": True}}},
+    "no limit on what both call": {"networkPolicy": {"enabled": True, "egress": {"enabled": False}}},
     "no kinds for edit": {"userRoles": {"editKinds": []}},
     "no nodeSelector": {"nodeSelector": None},
     "audit on claims": {"audit": {"persistence": {"enabled": True}}, "settings": AUDITED},

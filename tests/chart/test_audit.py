@@ -57,7 +57,7 @@ def test_each_has_a_claim_that_stays():
 
 
 def test_no_two_pods_write_one_file():
-    """The operator has one pod at a time; each of the gateway's writes below its own name, on a claim that all share."""
+    """The operator has one pod at a time; each of the gateway's writes below its own name."""
     _, volume, mount = of(values(type="existingClaim", existingClaim="mine"), "operator")
     assert (volume["persistentVolumeClaim"], mount["subPath"]) == ({"claimName": "mine"}, "operator")
     pod, volume, mount = of(values(type="existingClaim", existingClaim="mine"), "gateway")

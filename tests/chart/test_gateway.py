@@ -121,23 +121,3 @@ def test_a_certificate_from_elsewhere_is_read_from_files():
     given = {one["name"]: one.get("value") for one in found["env"]}
     assert given["OPENSCALE_BYOK_GATEWAY_CERTIFICATE"] == f"{mount['mountPath']}/tls.crt"
     assert given["OPENSCALE_BYOK_GATEWAY_PRIVATE_KEY"] == f"{mount['mountPath']}/tls.key"
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ({}, [{"ports": [{"port": "https", "protocol": "TCP"}]}]),
-        (
-            {"from": [{"namespaceSelector": {}}], "metricsFrom": [{"podSelector": {}}]},
-            [
-                {"ports": [{"port": "https", "protocol": "TCP"}], "from": [{"namespaceSelector": {}}]},
-                {"ports": [{"port": "health", "protocol": "TCP"}], "from": [{"podSelector": {}}]},
-            ],
-        ),
-    ],
-)
-def test_a_network_policy_on_demand(values, expected):
-    """Off by default; on, the API is for the peers that are named or for all, metrics for the named ones only."""
-    assert "NetworkPolicy" not in of_gateway({})
-    spec = of_gateway({"gateway": {"networkPolicy": {"enabled": True} | values}})["NetworkPolicy"]["spec"]
-    assert spec == {"podSelector": {"matchLabels": SELECTOR}, "policyTypes": ["Ingress"], "ingress": expected}
