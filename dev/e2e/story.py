@@ -70,6 +70,7 @@ class Story:
         """`helm install --wait`: operator and gateway become ready with the chart's rights."""
         began = time.monotonic()
         chart = str(ROOT / "helm" / "openscale-byok")
+        helm("upgrade", "--install", f"{RELEASE}-crds", f"{chart}-crds", "--namespace", RELEASE)
         arguments = ("--namespace", RELEASE, "--values", "-", "--wait", "--timeout", "180s")
         helm("install", RELEASE, chart, *arguments, text=json.dumps(VALUES))
         pods = json.loads(kubectl("get", "pods", "--namespace", RELEASE, "--output", "json"))["items"]

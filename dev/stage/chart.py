@@ -1,6 +1,8 @@
 """The chart, rendered by Helm's own engine: so that what runs here has exactly the rights that it would have there."""
 
+import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,20 @@ def texts(values: Mapping[str, Any], *, namespace: str = NAME, release: str = NA
 
 
 def render(values: Mapping[str, Any], *, namespace: str = NAME, release: str = NAME) -> list[dict[str, Any]]:
-    """Every object of the chart."""
-    found = texts(values, namespace=namespace, release=release)
+    """Every object of the chart; what the same values give is rendered once, and handed out in copies."""
+    return list(json.loads(_rendered(json.dumps(values), namespace, release)))
+
+
+@cache
+def _rendered(values: str, namespace: str, release: str) -> str:
+    found = texts(json.loads(values), namespace=namespace, release=release)
     documents = [
         document
         for path in sorted(found)
         if path.endswith(".yaml")
         for document in yaml.load_all(found[path], Loader=_LOADER)
     ]
-    return [document for document in documents if document is not None]
+    return json.dumps([document for document in documents if document is not None])
 
 
 def rights(values: Mapping[str, Any], *, namespace: str = NAME, release: str = NAME) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """`make generate`: everything in the repository that follows from the models, written anew.
 
-`crds/`, as `kubectl apply -k crds` takes it, and the same as templates of the chart; the gateway's OpenAPI document;
+`crds/`, as `kubectl apply -k crds` takes it, and the same as templates of both charts; the gateway's OpenAPI document;
 Kubernetes' own definitions in the schema of the chart's values.
 """
 
@@ -8,20 +8,37 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from openscale_byok.resources import schema
+from openscale_byok.resources import GROUP, KINDS, schema
 from openscale_byok.shell.gateway import openapi
 from stage import values_schema
 
 ROOT = Path(__file__).parents[2]
 CHART_CRDS = Path("helm", "openscale-byok", "templates", "crds")
+CRDS_CHART = Path("helm", "openscale-byok-crds", "templates")
 VALUES_SCHEMA = Path("helm", "openscale-byok", "values.schema.json")
 OPENAPI = Path("docs", "openapi.json")
 
-_FIRST = "{{- if .Values.crds.enabled }}\n"
-_LAST = "{{- end }}\n"
-_METADATA = """metadata:
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A chart that holds the definitions as templates."""
+
+    folder: Path
+    first: str  # with NAME in place of the definition's
+    last: str
+    metadata: str
+
+
+_PLACES = (
+    _Place(
+        CHART_CRDS,
+        '{{- if include "openscale-byok.crd" (dict "root" . "name" "NAME") }}\n',
+        "{{- end }}\n",
+        """metadata:
   labels:
     {{- include "openscale-byok.labels" . | nindent 4 }}
   annotations:
@@ -30,19 +47,40 @@ _METADATA = """metadata:
     {{- else }}
     openscale.byok.dev/allow-deletion: "true"
     {{- end }}
+    openscale.byok.dev/version: {{ .Chart.Version | quote }}
     {{- with omit .Values.commonAnnotations "helm.sh/resource-policy" "openscale.byok.dev/allow-deletion" }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-"""
+""",
+    ),
+    _Place(
+        CRDS_CHART,
+        '{{- include "openscale-byok-crds.check" (dict "root" . "name" "NAME") }}\n',
+        "",
+        """metadata:
+  labels:
+    {{- include "openscale-byok-crds.labels" . | nindent 4 }}
+  annotations:
+    helm.sh/resource-policy: keep
+    openscale.byok.dev/version: {{ .Chart.Version | quote }}
+    {{- with omit .Values.commonAnnotations "helm.sh/resource-policy" }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+""",
+    ),
+)
 
 
 def files() -> dict[Path, str]:
     """Every generated file, by its path below the root of the repository."""
     crds = schema.files()
-    templates = {name: text for name, text in crds.items() if name != "kustomization.yaml"}
+    named = ((kind, f"{kind.PLURAL}.yaml", f"{kind.PLURAL}.{GROUP}") for kind in KINDS)
+    templates = {
+        place.folder / file: _template(place, name, schema.crd(kind)) for kind, file, name in named for place in _PLACES
+    }
     return (
         {Path("crds", name): text for name, text in crds.items()}
-        | {CHART_CRDS / name: _template(text) for name, text in templates.items()}
+        | templates
         | {OPENAPI: json.dumps(openapi.document(), indent=2) + "\n"}
         | {VALUES_SCHEMA: values_schema.complete((ROOT / VALUES_SCHEMA).read_text(encoding="utf-8"))}
     )
@@ -78,10 +116,12 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     return 1 if differing else 0
 
 
-def _template(text: str) -> str:
-    """A CRD as a template: behind its switch, with labels, and told to stay where that is wanted."""
-    escaped = text.replace("{{", '{{ "{{" }}')
-    return _FIRST + escaped.replace("\nmetadata:\n", "\n" + _METADATA, 1) + _LAST
+def _template(place: _Place, name: str, definition: Mapping[str, Any]) -> str:
+    """A CRD as a template: behind its chart's checks, with labels, told to stay where that is wanted."""
+    bare = {**definition, "metadata": {"name": name}}
+    escaped = (schema.GENERATED + schema.to_yaml(bare)).replace("{{", '{{ "{{" }}')
+    text = escaped.replace("\nmetadata:\n", "\n" + place.metadata, 1)
+    return place.first.replace("NAME", name) + text + place.last
 
 
 if __name__ == "__main__":

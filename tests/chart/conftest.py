@@ -38,6 +38,7 @@ EVERYTHING: dict[str, Any] = {
     "audit": {
         "persistence": {"enabled": True, "mountPath": "/var/audit/", "type": "existingClaim", "existingClaim": "c"}
     },
+    "crds": {"enabled": True, "takeOwnership": True, "check": False},
     "admissionPolicies": {
         "bind": {"controllers": ["system:kube-controller-manager"]},
         "status": {"restoreUsers": ["system:serviceaccount:velero:velero", 'it\'s:"<me>"&\\']},
@@ -127,8 +128,8 @@ AUDITED = {"auditFile": "/var/log/openscale-byok/audit.log"}
 SWITCHES: dict[str, dict[str, Any]] = {
     "default": {},
     "everything": EVERYTHING,
-    "no CRDs": {"crds": {"enabled": False}},
-    "CRDs not kept": {"crds": {"keep": False}},
+    "with CRDs": {"crds": {"enabled": True}},
+    "CRDs not kept": {"crds": {"enabled": True, "keep": False}},
     "no ServiceAccount": {"serviceAccount": {"create": False}},
     "no rights": {"rbac": {"create": False}},
     "Secrets everywhere": {"secretAccess": {"clusterWide": True}, "trustedProfiles": {"enabled": True}},

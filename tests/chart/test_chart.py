@@ -1,6 +1,7 @@
 """The chart as Helm's own engine renders it: objects that Kubernetes knows, the same ones each time."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from openscale_byok.resources import KINDS, schema
 from stage import chart, generate
 
 ROOT = Path(__file__).parents[2]
+CRDS = chart.CHART.with_name("openscale-byok-crds")
 OLDEST, NEWEST = "1.32", kubernetes_validate.latest_version()
 
 
@@ -97,21 +99,20 @@ def test_two_releases_share_no_name_but_crds_and_policies():
     """
 
     def names(release: str) -> set[tuple[str, str]]:
-        found = chart.render({"crds": {"enabled": False}}, release=release)
+        found = chart.render({}, release=release)
         return {(one["kind"], one["metadata"]["name"]) for one in found}
 
     shared = names("one") & names("two")
     assert {kind for kind, _ in shared} == set(chart.POLICIES)
-    assert len(shared) == 2 * 8, "all of them"
+    assert len(shared) == 2 * 9, "all of them"
 
 
 def test_the_default_is_complete():
-    """The default renders CRDs, operator and gateway, their rights, policies, roles of users; nothing else."""
+    """The default renders operator and gateway, their rights, policies, roles of users; CRDs have their own chart."""
     counted: dict[str, int] = {}
     for document in chart.render({}):
         counted[document["kind"]] = counted.get(document["kind"], 0) + 1
     assert counted == {
-        "CustomResourceDefinition": 3,
         "Deployment": 2,
         "PodDisruptionBudget": 1,
         "Service": 1,
@@ -120,35 +121,78 @@ def test_the_default_is_complete():
         "ClusterRoleBinding": 2,
         "Role": 2,
         "RoleBinding": 2,
-        "ValidatingAdmissionPolicy": 8,
-        "ValidatingAdmissionPolicyBinding": 8,
+        "ValidatingAdmissionPolicy": 9,
+        "ValidatingAdmissionPolicyBinding": 9,
     }
 
 
 def test_generated_files_are_as_the_models_make_them():
     """`make generate` would change nothing: crds/ and the chart's copies follow from the models."""
     assert [str(path) for path, text in generate.files().items() if (ROOT / path).read_text() != text] == []
-    on_disk = {path.name for path in (ROOT / generate.CHART_CRDS).iterdir()}
-    assert on_disk == {f"{kind.PLURAL}.yaml" for kind in KINDS}
+    for folder in (generate.CHART_CRDS, generate.CRDS_CHART):
+        on_disk = {path.name for path in (ROOT / folder).glob("*.yaml")}
+        assert on_disk == {f"{kind.PLURAL}.yaml" for kind in KINDS}
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_the_chart_installs_the_same_crds(keep):
-    """Rendered CRDs are those of crds/, apart from Helm's labels and its word to keep them."""
-    documents = chart.render({"crds": {"keep": keep}})
-    rendered = {one["metadata"]["name"]: one for one in documents if one["kind"] == "CustomResourceDefinition"}
+def of_its_own(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the chart of the definitions renders."""
+    with helm_python.Chart.load(CRDS) as loaded:
+        texts = loaded.render(values, name="r", namespace="ns")
+    return [yaml.safe_load(text) for path, text in texts.items() if path.endswith(".yaml") and text.strip()]
+
+
+KEPT = {"helm.sh/resource-policy": "keep"}
+GOING = {"openscale.byok.dev/allow-deletion": "true"}
+
+
+@pytest.mark.parametrize(
+    ("render", "word"),
+    [
+        (lambda: chart.render({"crds": {"enabled": True}}), KEPT),
+        (lambda: chart.render({"crds": {"enabled": True, "keep": False}}), GOING),
+        (lambda: of_its_own({}), KEPT),
+    ],
+    ids=["kept", "not kept", "of their own"],
+)
+def test_both_charts_install_the_same_crds(render, word):
+    """Rendered CRDs are those of crds/ with their version, apart from Helm's labels and its word to keep them."""
+    rendered = {one["metadata"]["name"]: one for one in render() if one["kind"] == "CustomResourceDefinition"}
     for expected in schema.crds():
         found = rendered.pop(expected["metadata"]["name"])
-        annotations = found["metadata"].get("annotations", {})
-        word = {"helm.sh/resource-policy": "keep"} if keep else {"openscale.byok.dev/allow-deletion": "true"}
-        assert annotations == word, "kept, or let through by the policy on their deletion"
-        assert found | {"metadata": {"name": found["metadata"]["name"]}} == expected
+        assert found["metadata"]["annotations"] == word | expected["metadata"]["annotations"]
+        assert found | {"metadata": 0} == expected | {"metadata": 0}
     assert rendered == {}
+
+
+def test_the_chart_of_the_definitions_is_as_strict():
+    """Nothing to warn of; its values are documented, have a schema, and take a made-up key nowhere."""
+    given = {"takeOwnership": True, "commonLabels": {"a": "b"}, "commonAnnotations": {"c": "d", **KEPT}}
+    for values in ({}, given):
+        report = helm_python.lint(CRDS, values, strict=True, kube_version=f"v{NEWEST}")
+        assert [found["error"] for found in report["messages"] if found["severity"] > 1] == []
+        for document in of_its_own(values):
+            _validate(json.dumps(document), NEWEST)
+    for document in of_its_own(given | {"commonLabels": {"a": "b", "app.kubernetes.io/name": "other"}}):
+        assert document["metadata"]["labels"]["a"] == "b"
+        assert document["metadata"]["labels"]["app.kubernetes.io/name"] == "openscale-byok"
+        assert document["metadata"]["annotations"]["c"] == "d"
+    with pytest.raises(helm_python.HelmValuesError, match="'takeOwnershp' not allowed"):
+        of_its_own({"takeOwnershp": True})
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]*)` \|", (CRDS / "README.md").read_text(), re.MULTILINE)
+    values = yaml.safe_load((CRDS / "values.yaml").read_text())
+    assert {name: yaml.safe_load(default) for name, default in rows} == values
+
+
+def test_both_charts_are_of_one_version():
+    """An operator is installed with the definitions of its own version."""
+    own, main = (yaml.safe_load((path / "Chart.yaml").read_text()) for path in (CRDS, chart.CHART))
+    for name in ("version", "appVersion", "kubeVersion", "icon"):
+        assert own[name] == main[name]
 
 
 def test_braces_in_a_description_stay_text():
     """A model's text may hold two braces: Helm does not take them for a template."""
-    text = generate._template("a: x\nmetadata:\n  name: n\nb: '{{ .Release.Name }}'\n")
+    text = generate._template(generate._PLACES[0], "n", {"a": "x", "metadata": {}, "b": "{{ .Release.Name }}"})
     assert "b: '{{ \"{{\" }} .Release.Name }}'" in text
 
 

@@ -14,6 +14,7 @@ BY_SWITCH = {
     "bind": {"bind"},
     "deletion": {"crd-deletion", "datamart-deletion", "namespace-deletion"},
     "finalizer": {"finalizer"},
+    "rollback": {"crd-rollback"},
     "secrets": {"secrets"},
     "status": {"status"},
 }
@@ -49,7 +50,7 @@ def test_in_a_scope_they_look_at_its_namespaces():
     bindings = {one["spec"]["policyName"]: one["spec"] for one in found if one["kind"].endswith("Binding")}
     expression = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}
     selected = {"namespaceSelector": {"matchExpressions": [expression]}}
-    everywhere = {"openscale-byok-accounts", "openscale-byok-crd-deletion"}
+    everywhere = {f"openscale-byok-{name}" for name in ("accounts", "crd-deletion", "crd-rollback")}
     for name, spec in bindings.items():
         assert spec.get("matchResources") == (None if name in everywhere else selected), name
     assert {f"openscale-byok-{name}" for name in EVERY} == set(bindings)
@@ -80,6 +81,14 @@ def test_they_look_at_what_they_are_about_and_at_nothing_else():
                 "apiGroups": ["apiextensions.k8s.io"],
                 "apiVersions": ["v1"],
                 "operations": ["DELETE"],
+                "resources": ["customresourcedefinitions"],
+            }
+        ],
+        "crd-rollback": [
+            {
+                "apiGroups": ["apiextensions.k8s.io"],
+                "apiVersions": ["v1"],
+                "operations": ["UPDATE"],
                 "resources": ["customresourcedefinitions"],
             }
         ],

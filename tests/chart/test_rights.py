@@ -180,7 +180,10 @@ def test_without_objects_of_the_cluster_there_are_none():
         ({"secretAccess": {"clusterWide": True}}, "secretAccess.clusterWide: only scope.namespaces are served"),
         ({"secretAccess": {"namespaces": ["c"]}}, "secretAccess.namespaces: c is not served"),
         ({"scope": {"clusterObjects": False}}, "gateway.enabled: the gateway asks the API server who its callers are"),
-        ({"scope": {"clusterObjects": False}, "gateway": {"enabled": False}}, r"crds.enabled: .*kubectl apply -k crds"),
+        (
+            {"scope": {"clusterObjects": False}, "gateway": {"enabled": False}, "crds": {"enabled": True}},
+            r"crds.enabled: .*kubectl apply -k crds",
+        ),
         ({"scope": {"clusterObjects": False, "namespaces": []}}, "name the namespaces to serve in scope.namespaces"),
     ],
     ids=range(5),

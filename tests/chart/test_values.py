@@ -275,7 +275,8 @@ def test_the_notes_tell_the_next_two_commands():
     [
         ({}, "may read the Secrets of no namespace"),
         ({"secretAccess": {"clusterWide": True}}, "may get and delete any Secret"),
-        ({"crds": {"keep": False}}, "crds.keep is off"),
+        ({"crds": {"enabled": True, "keep": False}}, "crds.keep is off"),
+        ({"admissionPolicies": {"rollback": {"enabled": False}}}, "drops fields of every object"),
         ({"admissionPolicies": {"bind": {"enabled": False}}}, "may write RootKeyBindings decides"),
         ({"admissionPolicies": {"status": {"enabled": False}}}, "may write a status puts former passwords back"),
         ({"trustedProfiles": {"enabled": True}}, "tokens of every ServiceAccount"),

@@ -12,7 +12,7 @@ from local_cluster import Cluster
 from stage import chart
 
 NAME, NAMESPACE = "byok", "byok-system"
-SMALL: dict[str, Any] = {"gateway": {"replicas": 1}}
+SMALL: dict[str, Any] = {"gateway": {"replicas": 1}, "crds": {"enabled": True}}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_no_expression_is_doubtful(installed: Cluster) -> None:
     assert {one["metadata"]["name"]: one["status"]["typeChecking"] for one in policies(installed)} == {
         f"openscale-byok-{name}": {}
         for name in (
-            *("accounts", "bind", "crd-deletion", "datamart-deletion", "finalizer"),
+            *("accounts", "bind", "crd-deletion", "crd-rollback", "datamart-deletion", "finalizer"),
             *("namespace-deletion", "secrets", "status"),
         )
     }
@@ -59,9 +59,9 @@ def test_a_release_is_upgraded_under_its_own_policies(installed: Cluster) -> Non
     """Nothing of what Helm writes is refused, and what was switched off is gone."""
     with config(installed, NAMESPACE) as helm, Chart.load(chart.CHART) as loaded:
         helm.upgrade(loaded, NAME, SMALL | {"admissionPolicies": {"secrets": {"enabled": False}}})
-        assert len(policies(installed)) == 7
-        helm.upgrade(loaded, NAME, SMALL)
         assert len(policies(installed)) == 8
+        helm.upgrade(loaded, NAME, SMALL)
+        assert len(policies(installed)) == 9
 
 
 def test_a_second_release_is_refused_with_a_sentence(installed: Cluster) -> None:
@@ -86,7 +86,7 @@ def test_uninstalled_it_leaves_the_definitions(installed: Cluster) -> None:
         helm.uninstall(NAME)
         assert policies(installed) == []
         assert "datamarts.openscale.byok.dev" in installed.kubectl("get", "crds", "-o", "name").stdout
-        helm.install(loaded, NAME, SMALL | {"crds": {"keep": False}}, namespace=NAMESPACE)
+        helm.install(loaded, NAME, SMALL | {"crds": {"enabled": True, "keep": False}}, namespace=NAMESPACE)
         helm.uninstall(NAME)
         assert policies(installed) == []
         assert "datamarts.openscale.byok.dev" not in installed.kubectl("get", "crds", "-o", "name").stdout

@@ -43,11 +43,33 @@ subjects:
 {{- end }}
 {{- end -}}
 
+{{- /* Of namespaces those that a Role can be made in, as a JSON list: (dict "root" $ "namespaces" (list …) "role" (its name)).
+       One that is not there (yet, or any more) would fail every install and upgrade. Only where Helm asks a cluster (each
+       has the namespace "default"): helm template, and so Argo CD, renders them all. The release's own may be made by
+       --create-namespace, after this. In one that is going away a Role that is there stays, and none can be made. Who may
+       make no object of the cluster may not look at its namespaces either. */ -}}
+{{- define "openscale-byok.presentNamespaces" -}}
+{{- $present := list -}}
+{{- $asks := dict -}}
+{{- if .root.Values.scope.clusterObjects }}{{ $asks = lookup "v1" "Namespace" "" "default" }}{{ end -}}
+{{- range .namespaces -}}
+{{- $there := dict -}}
+{{- if $asks }}{{ $there = lookup "v1" "Namespace" "" . }}{{ end -}}
+{{- $going := dig "metadata" "deletionTimestamp" "" ($there | default (dict)) -}}
+{{- if or (not $asks) (eq . $.root.Release.Namespace) (and $there (or (not $going) (lookup "rbac.authorization.k8s.io/v1" "Role" . $.role))) -}}
+{{- $present = append $present . -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $present -}}
+{{- end -}}
+
 {{- /* Rules for an account, in the whole cluster or in some namespaces only:
        (dict "root" $ "component" … "name" (of the roles) "subjects" … "rules" … "namespaces" (list; empty: the cluster)). */ -}}
 {{- define "openscale-byok.grant" -}}
 {{- $cluster := empty .namespaces -}}
-{{- range .namespaces | default (list "") }}
+{{- $places := list "" -}}
+{{- if .namespaces }}{{ $places = include "openscale-byok.presentNamespaces" (dict "root" .root "namespaces" .namespaces "role" .name) | fromJsonArray }}{{ end -}}
+{{- range $places }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ ternary "ClusterRole" "Role" $cluster }}

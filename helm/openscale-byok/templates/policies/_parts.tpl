@@ -28,7 +28,7 @@ spec:
   policyName: openscale-byok-{{ .name }}
   validationActions: [Deny]
   {{- /* What our own accounts do they do anywhere, and a definition is in no namespace. */ -}}
-  {{- if and .root.Values.scope.namespaces (not (has .name (list "accounts" "crd-deletion"))) }}
+  {{- if and .root.Values.scope.namespaces (not (has .name (list "accounts" "crd-deletion" "crd-rollback"))) }}
   matchResources:
     namespaceSelector:
       matchExpressions:
