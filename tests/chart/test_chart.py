@@ -115,6 +115,7 @@ def test_the_default_is_complete():
     assert counted == {
         "Deployment": 2,
         "PodDisruptionBudget": 1,
+        "Pod": 1,  # of `helm test`
         "Service": 1,
         "ServiceAccount": 2,
         "ClusterRole": 7,

@@ -109,6 +109,29 @@ def test_the_service_finds_it():
     assert f'"{service["metadata"]["name"]}.openscale-byok.svc"' in names
 
 
+def test_helm_test_has_a_pod_with_no_right_but_a_token_for_the_gateway(everything):
+    """It is restricted as the others are, runs the same image, names the Service, and is for `helm test` only."""
+    for values in ({}, everything):
+        (pod,) = (one for one in chart.render(values) if one["kind"] == "Pod")
+        assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+        spec, found = pod["spec"], of_gateway(values)["Deployment"]["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        (gateway,) = (one for one in found["containers"] if one["name"] == "gateway")
+        assert container["image"] == gateway["image"]
+        assert container["securityContext"] == gateway["securityContext"]
+        assert spec["automountServiceAccountToken"] is False
+        assert "serviceAccountName" not in spec
+        service = of_gateway(values)["Service"]
+        port = service["spec"]["ports"][0]["port"]
+        assert f"https://{service['metadata']['name']}.openscale-byok.svc:{port}" in container["command"]
+        (token,) = (one["projected"]["sources"][0] for one in spec["volumes"] if "projected" in one)
+        assert (
+            token["serviceAccountToken"]["audience"]
+            == values.get("gateway", {}).get("audiences", ["openscale-byok"])[0]
+        )
+    assert not [one for one in chart.render({"gateway": {"enabled": False}}) if one["kind"] == "Pod"]
+
+
 def test_a_certificate_from_elsewhere_is_read_from_files():
     """The Secret is mounted whole, so that the kubelet renews it, where the settings say that it is."""
     pod = of_gateway({"gateway": {"tls": {"secretName": "t"}}})["Deployment"]["spec"]["template"]["spec"]

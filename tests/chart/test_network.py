@@ -8,6 +8,7 @@ from stage import chart
 
 API = {"ports": [{"port": 443, "protocol": "TCP"}, {"port": 6443, "protocol": "TCP"}]}
 DNS = {"ports": [{"port": port, "protocol": protocol} for protocol in ("UDP", "TCP") for port in (53, 5353)]}
+TEST_POD = {"name": "openscale-byok", "instance": "openscale-byok", "component": "test"}
 HTTPS = {"ports": [{"port": "https", "protocol": "TCP"}]}
 HEALTH = {"ports": [{"port": "health", "protocol": "TCP"}]}
 
@@ -51,6 +52,8 @@ def test_nobody_calls_the_operator():
         }
     )
     assert found["operator"]["ingress"] == [HEALTH | {"from": peers}]
+    test = {f"app.kubernetes.io/{name}": value for name, value in TEST_POD.items()}
+    peers = [*peers, {"podSelector": {"matchLabels": test}}]
     assert found["gateway"]["ingress"] == [HTTPS | {"from": peers}, HEALTH | {"from": [{"podSelector": {}}]}]
 
 
