@@ -47,6 +47,7 @@ class Reason(StrEnum):
     CHANGED_MEANWHILE = "ChangedMeanwhile"
     DELETING = "Deleting"
     DATA_MARTS_REMAIN = "DataMartsRemain"
+    ONLY_COPY_DELETED = "OnlyCopyDeleted"
     SHREDDING = "Shredding"
     SHREDDED = "Shredded"
     PASSWORD_NOT_GIVEN = "PasswordNotGiven"
@@ -160,6 +161,7 @@ TABLE: dict[Reason, Row] = {
     Reason.CHANGED_MEANWHILE: _well("the object changed since it was read"),
     Reason.DELETING: _well("being deleted"),
     Reason.DATA_MARTS_REMAIN: _wait("deleted, but data marts still name this instance"),
+    Reason.ONLY_COPY_DELETED: _wait("a data mart was deleted that held the only copy of its password"),
     Reason.SHREDDING: _wait(
         "deleted with spec.deletion.policy Shred: everything sealed is destroyed at the time it says"
     ),

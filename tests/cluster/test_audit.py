@@ -98,3 +98,22 @@ def test_what_the_operator_does_for_good_is_on_record(team: Team) -> None:
     with (team.scene.folder / AUDIT_LOG).open("rb") as file:
         seen = verify(file)
     assert (seen.fault, seen.began) == (None, (1,))
+
+
+def test_the_only_copy_of_a_password_leaves_a_trace(team: Team) -> None:
+    """Deleted after a hand-over: an audit line, and an event on the instance. A kept one leaves none."""
+    team.instance()
+    team.marts("one", handover=True)
+    team.marts("two")
+    team.until_reason("DataMart", "one", "HandedOver", "SourceRemoved")
+    team.until_ready("two")
+    for name in ("two", "one"):
+        team.delete("DataMart", name)
+        team.until_gone("DataMart", name)
+
+    def told() -> list[str]:
+        events = team.scene.api.list("Event", team.namespace)
+        return [e["regarding"]["name"] for e in events if e["reason"] == "OnlyCopyDeleted"]
+
+    team.until(lambda: told() == ["prod"], "an event on the instance tells of it")
+    assert outcomes(team, "datamart.password/delete") == [("one", "success", "OnlyCopyDeleted")]

@@ -19,6 +19,7 @@ class Action(StrEnum):
     ROOT_KEY_CHANGED = "openscaleinstance.rootkey/update"
     SOURCE_CONSUMED = "secret.handover/delete"
     SHREDDED = "openscaleinstance/shred"
+    ONLY_COPY_DELETED = "datamart.password/delete"
     GLOBAL_KEY_ROTATED = "globalkey/rotate"
     GLOBAL_KEY_EXPORTED = "globalkey/export"
     GLOBAL_KEY_IMPORTED = "globalkey/import"
@@ -30,6 +31,8 @@ class Action(StrEnum):
     """A request that was refused before it was known what it was about."""
 
 
+UNKNOWN = "unknown"
+"""Who did what was only seen: the API server's own audit log names them."""
 OURSELVES = "openscale-byok"
 """Who does what nobody in particular asked for: the operator, by its rules."""
 

@@ -105,6 +105,12 @@ class Sealable:
         return self.envelope is not None or self.flaw is not None
 
     @property
+    def only_copy(self) -> bool:
+        """Whether what it holds is nowhere else, as its status says: handed over, given, or its Secret is gone."""
+        removed = self.condition("SourceRemoved")
+        return self.stored and removed is not None and removed.status == "True"
+
+    @property
     def unbound(self) -> bool:
         """Whether its envelope is a v1: to be sealed once more, as a v2."""
         return self.first_seen is not None

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import structlog
 
-from openscale_byok.core.audit import OURSELVES, Action, AuditEvent
+from openscale_byok.core.audit import OURSELVES, UNKNOWN, Action, AuditEvent
 from openscale_byok.core.sealable import Sealable
 from openscale_byok.errors import ByokError, Unavailable
 from openscale_byok.ports import Audit
+from openscale_byok.reasons import Reason
 from openscale_byok.resources import OpenScaleInstance, RootKeyBinding
 
 log = structlog.get_logger("openscale_byok")
@@ -85,6 +86,14 @@ def destroyed(sealable: Sealable) -> AuditEvent:
     """A sealed password is destroyed, with its instance."""
     kind, name, owner = sealable.kind, sealable.meta.name, f"{OpenScaleInstance.KIND}/{sealable.instance}"
     return _under(sealable, AuditEvent(Action.SHREDDED, "success", OURSELVES, "", kind, "", name, owner))
+
+
+def deleted_only_copy(sealable: Sealable) -> AuditEvent:
+    """A sealed password went with its object, and was nowhere else. Who deleted that is not to be seen."""
+    kind, name, owner = sealable.kind, sealable.meta.name, f"{OpenScaleInstance.KIND}/{sealable.instance}"
+    reason = Reason.ONLY_COPY_DELETED.value
+    event = AuditEvent(Action.ONLY_COPY_DELETED, "success", UNKNOWN, "", kind, "", name, owner, reason=reason)
+    return _under(sealable, event)
 
 
 def _under(sealable: Sealable, event: AuditEvent) -> AuditEvent:

@@ -3,25 +3,28 @@
 import asyncio
 import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from openscale_byok.core.sealable import Sealable
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.key_poll import KeyPoll
 from openscale_byok.engine.lookout import Lookout
 from openscale_byok.engine.opening import Opened, Opening
 from openscale_byok.engine.queue import KeyedQueue
-from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, WentBack
+from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, WentBack, nobody_minds
 from openscale_byok.engine.world import World
 
 
 class Following(ABC):
     """Events go in by `see`, `serve` works, passwords come out of `open`. What one pass does is for the engine."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, went: Callable[[Key, Sealable], None] = nobody_minds) -> None:
+        """Be told by *went* of each sealable that was deleted."""
         self._context = context
         self._queue = KeyedQueue(self._pass, context.tuning.instances_at_once, context.tuning.processor_share)
-        self.world = World(self._queue.wake, context.policy)
+        self.world = World(self._queue.wake, context.policy, went)
         self._poll = KeyPoll(context, self._queue.wake)
         self._opening = Opening(context, self.world, self._poll)
 

@@ -12,6 +12,7 @@ from openscale_byok.engine import key_steps
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.following import Following
 from openscale_byok.engine.former_versions import FormerVersions
+from openscale_byok.engine.last_copies import LastCopies
 from openscale_byok.engine.listing import RELIST_SECONDS, list_anew
 from openscale_byok.engine.readers import Readers
 from openscale_byok.engine.scope import Key, Scope
@@ -26,10 +27,11 @@ class Engine(Following):
     """The whole of it: it also plans, and executes what is planned."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context)
+        super().__init__(context, self._went)
         self._former = FormerVersions()
         self._readers = Readers(self.world)
         self._complete = False
+        self._last_copies = LastCopies(context, self._queue.wake)
 
     def unready(self) -> list[str]:
         """What keeps the operator from being complete after its start: instances that it has not listed yet.
@@ -40,11 +42,15 @@ class Engine(Following):
         self._complete = self._complete or not any(scope.unread for scope in self.world.scopes.values())
         return [] if self._complete else ["list"]
 
+    def _went(self, key: Key, sealable: Sealable) -> None:
+        self._last_copies.went(key, sealable)
+
     # One pass -----------------------------------------------------------------------------------------
 
     async def _step(self, key: Key) -> float | None:
         """One step, so that no instance keeps another waiting; zero asks for the next one at once."""
         scope = self.world.scope(key)
+        await self._last_copies.tell(scope)
         try:
             if not scope.listed or scope.relist_due <= self._context.clock.monotonic():
                 wait = scope.list_wait(self._context.clock.monotonic())

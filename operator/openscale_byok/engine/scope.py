@@ -1,6 +1,6 @@
 """Everything known of one instance: its objects as last seen, and what the engine remembers of them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -47,6 +47,11 @@ def forward(before: int, version: int) -> int:
     if version < before:
         raise WentBack("the cluster's resourceVersion went backwards, so it was restored from a backup")
     return version
+
+
+def nobody_minds(key: Key, sealable: Sealable) -> None:
+    """Whoever hands passwords out needs not know what went."""
+    del key, sealable
 
 
 @dataclass(slots=True)
@@ -107,6 +112,8 @@ class Scope:
     policy: InstancePolicy = field(default_factory=InstancePolicy, repr=False)
     index: SealableIndex = field(default_factory=SealableIndex, repr=False)
     """Likewise: told which sealables this one has."""
+    went: Callable[[Key, Sealable], None] = field(default=nobody_minds, repr=False)
+    """Told of each sealable that was deleted, as it was known last."""
 
     @property
     def read(self) -> bool:
@@ -186,6 +193,7 @@ class Scope:
             self.departed[meta["uid"]] = version
             if known is not None and known.uid == meta["uid"]:
                 self.forget(known)
+                self.went(self.key, known)
                 return True
             return False
         self.put(self._sealable(DataMart.of(raw)))
@@ -234,6 +242,10 @@ class Scope:
         self.sealables |= {known.meta.name: known for known in own}
         for name in before.keys() | self.sealables.keys():
             self.index.move(self.key, before.get(name), self.sealables.get(name))
+        here = {known.uid for known in self.sealables.values()}
+        for known in before.values():
+            if known.uid not in here:
+                self.went(self.key, known)
         if len(own) < len(since) or any(
             mart.context.instance != self.service_instance_id for mart in self.sealables.values()
         ):

@@ -7,7 +7,7 @@ from openscale_byok.core.instance_policy import InstancePolicy
 from openscale_byok.core.sealable import Sealable
 from openscale_byok.engine.claims import Claims
 from openscale_byok.engine.context import log
-from openscale_byok.engine.scope import Key, Scope
+from openscale_byok.engine.scope import Key, Scope, nobody_minds
 from openscale_byok.engine.sealable_index import SealableIndex
 from openscale_byok.errors import Refused
 from openscale_byok.reasons import Reason
@@ -20,8 +20,14 @@ NOBODYS = InstancePolicy()
 class World:
     """All scopes. Events come in by `see`; whatever they change is woken."""
 
-    def __init__(self, wake: Callable[[Key], None], policy: InstancePolicy = NOBODYS) -> None:
+    def __init__(
+        self,
+        wake: Callable[[Key], None],
+        policy: InstancePolicy = NOBODYS,
+        went: Callable[[Key, Sealable], None] = nobody_minds,
+    ) -> None:
         self._wake = wake
+        self._went = went
         self._policy = policy
         self._claims = Claims()
         self._index = SealableIndex()
@@ -32,7 +38,8 @@ class World:
         """The scope of an instance, made on demand: what refers to it may come before it."""
         found = self.scopes.get(key)
         if found is None:
-            found = self.scopes[key] = Scope(key, claims=self._claims, index=self._index, policy=self._policy)
+            found = Scope(key, claims=self._claims, index=self._index, policy=self._policy, went=self._went)
+            self.scopes[key] = found
             self._places.setdefault(key[0], {})[key] = found
         return found
 
