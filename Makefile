@@ -44,8 +44,8 @@ lint: $(STAMP) ## Check format, style, types, layers and generated files.
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache
 	@$(PY) -m stage.generate --check
 
-generate: $(STAMP) ## Write the CRDs, the chart's copies of them, and docs/openapi.json, from the models.
-	@$(PY) -m stage.generate
+generate: $(STAMP) ## Write the CRDs, the chart's copies of them, and docs/openapi.json, from the models; deploy/kustomize from the chart.
+	@$(PY) -m stage.generate && $(PY) -m stage.argocd && $(PY) -m stage.kustomize
 
 COMPILE := .venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q
 lock: $(STAMP) ## Resolve the requirements anew.

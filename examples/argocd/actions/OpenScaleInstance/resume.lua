@@ -1,0 +1,3 @@
+-- The operator goes on where it was.
+obj.spec.suspend = false
+return obj
