@@ -1,7 +1,7 @@
 """`make generate`: everything in the repository that follows from the models, written anew.
 
 `crds/`, as `kubectl apply -k crds` takes it, and the same as templates of both charts; the gateway's OpenAPI document;
-Kubernetes' own definitions in the schema of the chart's values.
+Kubernetes' own definitions in the schema of the chart's values; the list of metrics.
 """
 
 import argparse
@@ -14,13 +14,14 @@ from typing import Any
 
 from openscale_byok.resources import GROUP, KINDS, schema
 from openscale_byok.shell.gateway import openapi
-from stage import values_schema
+from stage import metrics_page, values_schema
 
 ROOT = Path(__file__).parents[2]
 CHART_CRDS = Path("helm", "openscale-byok", "templates", "crds")
 CRDS_CHART = Path("helm", "openscale-byok-crds", "templates")
 VALUES_SCHEMA = Path("helm", "openscale-byok", "values.schema.json")
 OPENAPI = Path("docs", "openapi.json")
+METRICS = Path("docs", "metrics.md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def files() -> dict[Path, str]:
     return (
         {Path("crds", name): text for name, text in crds.items()}
         | templates
+        | {CHART_CRDS / name: _template(text) for name, text in templates.items()}
+        | {METRICS: metrics_page.text()}
         | {OPENAPI: json.dumps(openapi.document(), indent=2) + "\n"}
         | {VALUES_SCHEMA: values_schema.complete((ROOT / VALUES_SCHEMA).read_text(encoding="utf-8"))}
     )

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from time import monotonic
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -18,7 +18,7 @@ from kubernetes.aio import client, config
 from openscale_byok.adapters.api_refusals import refusal, seconds
 from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.ports import BEGINS_SOON_SECONDS, Turns
-from openscale_byok.ports.observers import Called, CallObserver
+from openscale_byok.ports.observers import Called, CallObserver, Outcome
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GROUP, VERSION
 
@@ -150,7 +150,7 @@ class ApiServer:
                 self._tell(method, code, monotonic() - sent)
 
     def _tell(self, method: str, code: int, took: float) -> None:
-        outcome: Literal["success", "refused", "unavailable"] = (
+        outcome: Outcome = (
             "unavailable" if not code or code >= 500 or code == 429 else "refused" if code >= 400 else "success"
         )
         for observer in self._observers:

@@ -2,8 +2,10 @@
 
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from time import monotonic
+from typing import Any, Literal
 
 import aiohttp
 
@@ -11,6 +13,7 @@ from openscale_byok.adapters import egress
 from openscale_byok.adapters.egress import Egress, Way
 from openscale_byok.adapters.resolver import HostResolver
 from openscale_byok.errors import Unavailable
+from openscale_byok.ports.observers import Called, CallObserver, Outcome
 from openscale_byok.reasons import Reason
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
@@ -22,6 +25,11 @@ MAX_RETRY_AFTER = 300.0
 TO_ONE_HOST = 1_000
 """Connections at once. There is no bound over all hosts: one that hangs must not take another's."""
 DIRECTLY = Way()
+_OPERATIONS: dict[str, tuple[Literal["key-protect", "iam"], str]] = {
+    **{name: ("key-protect", name) for name in ("metadata", "wrap", "unwrap", "rewrap")},
+    **{name: ("iam", name) for name in ("token", "keys")},
+}
+"""What is called, by the last part of its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +45,12 @@ class Answer:
         return f"Answer({self.status})"
 
 
-def open_session(way: Way = DIRECTLY, timeout: aiohttp.ClientTimeout = TIMEOUT) -> aiohttp.ClientSession:
+def open_session(
+    way: Way = DIRECTLY, timeout: aiohttp.ClientTimeout = TIMEOUT, observers: Sequence[CallObserver] = ()
+) -> aiohttp.ClientSession:
     """A session that takes nothing from the environment: no proxy, no netrc, no cookies.
 
-    What comes compressed is for `exchange` to open, which knows when to stop.
+    What comes compressed is for `exchange` to open, which knows when to stop. The observers are told of each call.
 
     Raises:
         Refused: what the settings say of the way cannot be used.
@@ -50,7 +60,7 @@ def open_session(way: Way = DIRECTLY, timeout: aiohttp.ClientTimeout = TIMEOUT) 
         connector=aiohttp.TCPConnector(
             limit=0, limit_per_host=TO_ONE_HOST, resolver=HostResolver(), ssl=through.context
         ),
-        middlewares=(through,),
+        middlewares=(_counted(observers), through),
         timeout=timeout,
         trust_env=False,
         auto_decompress=False,
@@ -58,6 +68,25 @@ def open_session(way: Way = DIRECTLY, timeout: aiohttp.ClientTimeout = TIMEOUT) 
         cookie_jar=aiohttp.DummyCookieJar(),
         raise_for_status=False,
     )
+
+
+def _counted(observers: Sequence[CallObserver]) -> aiohttp.ClientMiddlewareType:
+    """Tells of each call, by the last part of its path, which is one of few."""
+
+    async def around(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        began, code = monotonic(), 0
+        try:
+            answer = await handler(request)
+            code = answer.status
+            return answer
+        finally:
+            service, operation = _OPERATIONS.get(request.url.name, ("key-protect", "other"))
+            away = not code or code >= 500 or code in (429, egress.PROXY_REFUSES) or 300 <= code < 400
+            outcome: Outcome = "unavailable" if away else "refused" if code >= 400 else "success"
+            for observer in observers:
+                observer.called(Called(service, operation, code, outcome, monotonic() - began))
+
+    return around
 
 
 async def exchange(

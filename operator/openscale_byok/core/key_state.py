@@ -52,11 +52,17 @@ class KeyLook:
         """Whether a data key that this version wrapped is to be replaced by another data key."""
         return version != self.version and not self.behind(version)
 
-    def expires_within(self, notice: timedelta, now: datetime) -> bool:
-        """Whether an active root key reaches its expiration date soon. A date that cannot be read is none."""
+    @property
+    def expires(self) -> float | None:
+        """When an active root key expires, in seconds since the epoch. A date that cannot be read is none."""
         try:
             at = datetime.fromisoformat(self.until)
         except ValueError:
-            return False
+            return None
         at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-        return self.state is KeyState.ACTIVE and at - now <= notice
+        return at.timestamp() if self.state is KeyState.ACTIVE else None
+
+    def expires_within(self, notice: timedelta, now: datetime) -> bool:
+        """Whether an active root key reaches its expiration date soon. A date that cannot be read is none."""
+        expires = self.expires
+        return expires is not None and expires - now.timestamp() <= notice.total_seconds()

@@ -18,7 +18,7 @@ from openscale_byok.engine.data_keys import DataKeys
 from openscale_byok.engine.scope import Scope, forward
 from openscale_byok.errors import Refused, Unavailable
 from openscale_byok.ports import Aad, Audit, Clock, Kms, RootKeys, SourceReader, Store
-from openscale_byok.ports.observers import KeyObserver
+from openscale_byok.ports.observers import KeyObserver, WorkObserver
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import GLOBAL, DataKeyEntry, OpenScaleInstance, RootKeyBinding
 
@@ -56,6 +56,7 @@ class Context:
     tuning: Tuning = field(default_factory=Tuning)
     observers: tuple[KeyObserver, ...] = ()
     jitter: Callable[[], float] = random
+    work: tuple[WorkObserver, ...] = ()
     policy: InstancePolicy = field(default_factory=InstancePolicy)
 
     def now_text(self) -> str:

@@ -6,7 +6,7 @@ Protect and losing the use of what it once unwrapped.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from openscale_byok.crypto.data_key import DataKey
@@ -48,6 +48,25 @@ class DataKeys:
         self._flights: dict[_At, asyncio.Task[DataKey]] = {}
         self._tasks: set[asyncio.Task[DataKey]] = set()
         self._epochs: dict[Holder, int] = {}
+        self.hits = self.misses = 0
+        """Uses that found a data key here, and those that had to unwrap one."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def held(self, limits: Mapping[Holder, float]) -> dict[Holder, tuple[int, float]]:
+        """Of each holder: how many data keys may be used now, and the seconds until the first of them may not any more.
+
+        Args:
+            limits: seconds that a holder's data keys may be used.
+        """
+        found: dict[Holder, tuple[int, float]] = {}
+        for (holder, _), entry in self._entries.items():
+            left = limits.get(holder, 0.0) - self._age(entry)
+            if left > 0:
+                number, first = found.get(holder, (0, left))
+                found[holder] = number + 1, min(first, left)
+        return found
 
     async def get(self, holder: Holder, key_id: str, limit: float, unwrap: Callable[[], Awaitable[DataKey]]) -> DataKey:
         """The data key: from here while it is young enough, by an unwrap otherwise.
@@ -68,10 +87,12 @@ class DataKeys:
         """
         at = (holder, key_id)
         if not self.serves(holder, key_id, limit):
+            self.misses += 1
             self._entries.pop(at, None)
             flight = self._flight(at, unwrap)
             async with aside():
                 return await asyncio.shield(flight)
+        self.hits += 1
         entry = self._entries[at] = self._entries.pop(at)  # the most recently used now; no younger by that
         if self._age(entry) >= limit / 2 and entry.renewal_due <= self._clock.monotonic():
             self._flight(at, unwrap)

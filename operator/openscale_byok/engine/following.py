@@ -5,16 +5,18 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from openscale_byok.core.sealable import Sealable
 from openscale_byok.engine.context import Context, log
 from openscale_byok.engine.key_poll import KeyPoll
 from openscale_byok.engine.lookout import Lookout
+from openscale_byok.engine.observed import Observed, observe
 from openscale_byok.engine.opening import Opened, Opening
 from openscale_byok.engine.queue import KeyedQueue
 from openscale_byok.engine.scope import LAST_RETRY_SECONDS, Key, WentBack, nobody_minds
 from openscale_byok.engine.world import World
+from openscale_byok.reasons import Reason
 
 
 class Following(ABC):
@@ -27,6 +29,7 @@ class Following(ABC):
         self.world = World(self._queue.wake, context.policy, went)
         self._poll = KeyPoll(context, self._queue.wake)
         self._opening = Opening(context, self.world, self._poll)
+        self._failing: set[Key] = set()
 
     def see(self, kind: str, raw: dict[str, Any], *, gone: bool, listed: bool = False) -> None:
         """Take in an event of one of our kinds; *listed* ones are of a list that the watch begins with."""
@@ -59,6 +62,17 @@ class Following(ABC):
 
     async def _pass(self, key: Key) -> float | None:
         """One step. A mistake of ours about one instance must not stop the others: it is named, and waits."""
+        began = self._context.clock.monotonic()
+        self._failing.discard(key)
+        after = await self._tried(key)
+        outcome: Literal["success", "requeue", "error"] = (
+            "error" if key in self._failing else "requeue" if after == 0.0 else "success"
+        )
+        for observer in self._context.work:
+            observer.pass_ended(outcome, self._context.clock.monotonic() - began)
+        return after
+
+    async def _tried(self, key: Key) -> float | None:
         try:
             return await self._step(key)
         except WentBack:
@@ -68,7 +82,18 @@ class Following(ABC):
             where = f"{Path(at.filename).name}:{at.lineno}"
             log.error("unexpected", namespace=key[0], instance=key[1], error=type(error).__name__, where=where)
             self.world.scope(key).listed = False
+            self._failing.add(key)
             return LAST_RETRY_SECONDS
+
+    def observed(self) -> Observed:
+        """What is so now, for metrics."""
+        return observe(self._context, self.world, self._poll, self._queue)
+
+    def _count_failure(self, key: Key, step: str, reason: Reason) -> None:
+        """A step failed: its pass does not count as a success. Of a step's subject what names an object is left out."""
+        self._failing.add(key)
+        for observer in self._context.work:
+            observer.step_failed(step.partition(":")[0], reason)
 
     @abstractmethod
     async def _step(self, key: Key) -> float | None:

@@ -165,7 +165,10 @@ class Giving:
         now = self._context.now_text()
         sealed = as_stored(envelope, now, SealedSource(given=True, revision=number))
         status = {"sealedPassword": sealed, **saying(sealable, checking_seal(), now)}
-        return DataMart.of(await self._context.store.patch_status(DataMart.KIND, mart.metadata, status))
+        stored = DataMart.of(await self._context.store.patch_status(DataMart.KIND, mart.metadata, status))
+        for observer in self._context.work:
+            observer.sealed("seal")
+        return stored
 
     async def _still_active(self, scope: Scope, entry: DataKeyEntry) -> bool:
         """Read after the seal was stored: while the key is still Active, no other writer has moved on."""

@@ -51,6 +51,10 @@ class _Poll:
     """Stands for the credentials of the last answer."""
     bare_since: float | None = None
     """Since when there is nothing to ask it with."""
+    looked: float | None = None
+    """When the last look ended."""
+    heard: float | None = None
+    """When Key Protect answered last: yes or no."""
 
 
 class KeyPoll:
@@ -93,6 +97,12 @@ class KeyPoll:
         key = self._of.get(scope.key, {}).get(holder)
         poll = self._polls.get(key) if key is not None else None
         return poll is not None and self._context.clock.monotonic() <= poll.counts_until
+
+    def looks(self, scope: Scope, holder: str) -> tuple[float | None, float | None]:
+        """When the last look for a scope ended, and when the last one was answered with a yes or a no."""
+        key = self._of.get(scope.key, {}).get(holder)
+        poll = self._polls.get(key) if key is not None else None
+        return (poll.looked, poll.heard) if poll is not None else (None, None)
 
     def stop(self) -> None:
         """End every poll."""
@@ -170,6 +180,9 @@ class KeyPoll:
             found = KeyStanding(trouble=Unavailable(Reason.KEY_PROTECT_UNAVAILABLE, text))
         if found.look is not None:
             poll.bare_since = None
+        poll.looked = self._context.clock.monotonic()
+        if not isinstance(found.trouble, Unavailable):
+            poll.heard = poll.looked
         for number, ((_, holder), scope) in enumerate(list(poll.followers.items())):
             # What is said of the global key is said once, whoever follows it.
             self._learned(holder, scope, poll.root_key, found, tell=holder != GLOBAL_HOLDER or number == 0)

@@ -89,6 +89,15 @@ class KeyedQueue:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._error: BaseException | None = None
         self._failed = asyncio.Event()
+        self._since: dict[Key, float] = {}
+        """Since when each key waits for its pass."""
+        self.active = 0
+        """Passes that were begun and have not ended."""
+
+    def waiting(self) -> tuple[int, float]:
+        """How many keys wait for a pass, and the seconds that the oldest of them does."""
+        now = asyncio.get_running_loop().time()
+        return len(self._since), now - min(self._since.values(), default=now)
 
     def wake(self, key: Key) -> None:
         """Have a pass of this key run soon; once, however often it is woken before."""
@@ -98,6 +107,7 @@ class KeyedQueue:
             self._tasks[key] = asyncio.get_running_loop().create_task(self._serve(key, event), name=f"pass {key}")
             self.end_with(self._tasks[key])
         event.set()
+        self._since.setdefault(key, asyncio.get_running_loop().time())
 
     def end_with(self, task: asyncio.Task[None]) -> None:
         """Have an error of this task end the queue."""
@@ -106,6 +116,7 @@ class KeyedQueue:
     def forget(self, key: Key) -> None:
         """Nothing of this key is left."""
         self._woken.pop(key, None)
+        self._since.pop(key, None)
         task = self._tasks.pop(key, None)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
@@ -133,8 +144,18 @@ class KeyedQueue:
             slot = _Slot(self._slots, key[0])
             _SLOT.set(slot)
             async with slot:
-                work = self._run(key)
-                after = await (work if self._share is None else self._share.measured(key[0], work))
+                self._begin(key, event)
+                try:
+                    work = self._run(key)
+                    after = await (work if self._share is None else self._share.measured(key[0], work))
+                finally:
+                    self.active -= 1
+
+    def _begin(self, key: Key, event: asyncio.Event) -> None:
+        self.active += 1
+        self._since.pop(key, None)
+        if event.is_set():  # woken again while it waited for its turn
+            self._since[key] = asyncio.get_running_loop().time()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -139,6 +139,7 @@ class Reader(Following):
         now = self._context.clock.monotonic()
         log.warning("list failed", namespace=scope.key[0], instance=scope.key[1], reason=error.reason.value)
         scope.fail(scope.troubles, "list", error, now, self._context.jitter())
+        self._count_failure(scope.key, "list", error.reason)
         return max(0.05, scope.troubles["list"].due - now)
 
 

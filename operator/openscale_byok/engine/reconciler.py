@@ -216,6 +216,7 @@ class Engine(Following):
             trace=error.trace,
         )
         scope.fail(scope.troubles, subject, error, self._context.clock.monotonic(), self._context.jitter())
+        self._count_failure(scope.key, subject, error.reason)
 
     def _next_look(self, scope: Scope, view: View) -> float:
         """Seconds until something is due by itself."""

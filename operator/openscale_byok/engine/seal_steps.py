@@ -8,7 +8,7 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from openscale_byok.core.conditions import Wanted, checking_seal, confirmed, saying, shredded
 from openscale_byok.core.findings import shreds
@@ -106,7 +106,7 @@ class SealSteps:
             except Refused as error:
                 self._judge(sealable, envelope.text, error)
                 return
-            await self._store(sealable, entry, key, secret, given_for, {})
+            await self._store(sealable, entry, key, secret, given_for, {}, how="re-encrypt")
 
         await self._each(step, one)
         log.info("re-encrypted", instance=self._scope.key[1], namespace=self._scope.key[0], data_key=entry.id[:8])
@@ -235,7 +235,7 @@ class SealSteps:
         else:
             self._scope.closed.pop(envelope.data_key, None)
             status = self._status(sealable, checking_seal())
-            await self._store(sealable, entry, key, opened, given_for, status)
+            await self._store(sealable, entry, key, opened, given_for, status, how="recover")
 
     async def _store(
         self,
@@ -246,6 +246,7 @@ class SealSteps:
         bound_to: SealContext,
         status: dict[str, Any],
         origin: SealedSource | None = None,
+        how: Literal["seal", "re-encrypt", "recover"] = "seal",
     ) -> None:
         wrapped = Wrapped(entry.root_key, entry.wrapped)
         envelope = envelopes.sealed(secret, key, bound_to, wrapped, secrets.token_bytes(NONCE_BYTES))
@@ -255,6 +256,8 @@ class SealSteps:
         written = replace(sealable, envelope=envelope, first_seen=None, stuck_under=None)
         after = None if status or origin is not None else written
         await self._context.write(self._scope, sealable, {"sealedPassword": sealed, **status}, after)
+        for observer in self._context.work:
+            observer.sealed(how)
 
     # Small things -------------------------------------------------------------------------------------
 

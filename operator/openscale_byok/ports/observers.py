@@ -48,6 +48,10 @@ class KeyObserver(Protocol):
         ...
 
 
+Outcome = Literal["success", "refused", "unavailable"]
+"""A yes, a no, no answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Called:
     """A call to another system that has ended, one way or the other."""
@@ -57,7 +61,7 @@ class Called:
     """One of few words: of Key Protect the action, of Kubernetes HTTP's method."""
     code: int
     """The status of HTTP; 0: no answer."""
-    outcome: Literal["success", "refused", "unavailable"]
+    outcome: Outcome
     seconds: float
 
 
@@ -66,4 +70,20 @@ class CallObserver(Protocol):
 
     def called(self, call: Called) -> None:
         """A call has ended. It may be told by several threads."""
+        ...
+
+
+class WorkObserver(Protocol):
+    """Listens to the engine's work, to count it. It returns at once, and raises nothing."""
+
+    def pass_ended(self, outcome: Literal["success", "requeue", "error"], seconds: float) -> None:
+        """A pass over an instance has ended: nothing is left to do now, there is more to do at once, or it failed."""
+        ...
+
+    def step_failed(self, step: str, reason: Reason) -> None:
+        """A step of a plan failed; *step* is its kind, and names no object."""
+        ...
+
+    def sealed(self, how: Literal["seal", "re-encrypt", "recover"]) -> None:
+        """An envelope was stored."""
         ...

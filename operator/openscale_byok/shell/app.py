@@ -27,7 +27,7 @@ from openscale_byok.engine.reconciler import Engine
 from openscale_byok.engine.scope import WentBack
 from openscale_byok.errors import ByokError, Refused
 from openscale_byok.ports import Kms
-from openscale_byok.ports.observers import CallObserver, KeyObserver
+from openscale_byok.ports.observers import CallObserver
 from openscale_byok.reasons import Reason
 from openscale_byok.resources import KINDS, OpenScaleInstance, SecretKeyRef, crn
 from openscale_byok.shell.clock import SystemClock
@@ -35,12 +35,13 @@ from openscale_byok.shell.gateway.listener import listen
 from openscale_byok.shell.handlers import serve
 from openscale_byok.shell.health import Program, served_by_thread
 from openscale_byok.shell.key_log import KeyLog
-from openscale_byok.shell.metrics import ProgramMetrics
+from openscale_byok.shell.metrics import CountedAudit, ProgramMetrics
 from openscale_byok.shell.pulse import Pulse
 from openscale_byok.shell.served import granted, until_granted
 from openscale_byok.shell.settings import OperatorSettings, Settings
 
 HEALTH_PORT = "OPENSCALE_BYOK_OPERATOR_HEALTH_PORT"
+WATCHES = tuple(kind.PLURAL for kind in KINDS)
 PAGES_AT_ONCE = 2
 LARGE_BYTES = 128 * 1024
 """From here on memory is asked of the system, and given back to it, each time."""
@@ -71,18 +72,22 @@ async def run(settings: OperatorSettings, work: Callable[[Engine], Awaitable[Non
         Unavailable: the API server cannot be reached, or the audit's file not be written.
         WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
-    pulse, metrics = Pulse(time.monotonic, tuple(kind.PLURAL for kind in KINDS)), ProgramMetrics()
+    pulse, metrics = Pulse(time.monotonic, WATCHES), ProgramMetrics("operator", settings.key_poll_seconds)
     with listen(settings.operator_address, settings.operator_health_port, HEALTH_PORT) as sock:
-        async with grounded(settings, "operator", metrics, calls=(pulse,)) as ground:
+        async with grounded(settings, "operator", metrics, pulse) as ground:
             engine = Engine(ground.context)
             for instance in ground.instances:
                 engine.world.know(instance)
-            health = Health(ground.cluster, engine.unready, pulse.unheard if work is None else tuple)
-            async with served_by_thread(Program(pulse, metrics, health.unready, health.gather), sock):
+            health = Health(ground.cluster, engine.unready, *((pulse.unheard,) if work is None else ()))
+
+            async def gather() -> None:
+                metrics.observe(engine.observed())
+
+            async with served_by_thread(Program(pulse, metrics, health.unready, gather), sock):
                 port = sock.getsockname()[1]
                 log.info("started", namespace=settings.namespace, instances=len(ground.instances), health_port=port)
                 if work is None:
-                    await serve(engine, (pulse,), namespaces=ground.cluster.namespaces, stop=ground.granted)
+                    await serve(engine, (pulse, metrics), namespaces=ground.cluster.namespaces, stop=ground.granted)
                 else:
                     await work(engine)
 
@@ -102,16 +107,13 @@ class Health:
             failing.append("api-server")
         return failing
 
-    async def gather(self) -> None:
-        """See `health.Program`."""
-
 
 @asynccontextmanager
 async def grounded(
     settings: Settings,
     name: Literal["operator", "gateway"],
-    *observers: KeyObserver,
-    calls: tuple[CallObserver, ...] = (),
+    metrics: ProgramMetrics | None = None,
+    *observers: CallObserver,
     reviews: int = 0,
 ) -> AsyncIterator[Ground]:
     """Everything that is needed to work with instances and root keys, for as long as the block lasts.
@@ -119,8 +121,8 @@ async def grounded(
     Args:
         settings: from the environment.
         name: who it is for. The operator alone makes a global key where there is none.
-        observers: of root keys, besides the log.
-        calls: observers of calls to other systems.
+        metrics: that count what is done; None: nobody asks for them.
+        observers: of calls to other systems, besides.
         reviews: connections to the API server, besides those that the settings ask for.
 
     Raises:
@@ -130,6 +132,7 @@ async def grounded(
     give_memory_back()
     # Thousands of objects live as long as the process: looking through them at every 700th allocation is waste.
     gc.set_threshold(100_000, 50, 100)
+    metrics = metrics or ProgramMetrics(name)
     clock, at_once = SystemClock(), settings.writes_in_flight + settings.instances_at_once
     async with (
         _audit(settings, name, clock) as audit,
@@ -137,9 +140,9 @@ async def grounded(
             at_once + reviews,
             FairQueue(at_once, most_of_one=at_once - at_once // 4),
             FairQueue(PAGES_AT_ONCE, most_of_one=1),
-            observers=calls,
+            observers=(metrics, *observers),
         ) as whole,
-        http.open_session(settings.way()) as session,
+        http.open_session(settings.way(), observers=(metrics, *observers)) as session,
     ):
         await expect_our_kinds(whole)
         cluster = whole.within(await granted(whole, settings.namespaces))
@@ -152,11 +155,14 @@ async def grounded(
         if name == "operator" and not settings.global_root_key:
             at = settings.namespace, settings.global_key_secret
             await global_key.create_once(cluster, *at, lambda: named_versions(cluster, withheld))
-        listeners = (KeyLog(), *observers)
+        listeners = (KeyLog(), metrics)
         directory = RootKeyDirectory(session, iam, cluster, cluster, settings.policy(), global_key=key)
         data_keys = DataKeys(clock, listeners)
         tuning, policy = settings.tuning(), settings.instance_policy()
-        context = Context(cluster, cluster, directory, clock, data_keys, audit, tuning, listeners, policy=policy)
+        counted = CountedAudit(audit, metrics)
+        context = Context(
+            cluster, cluster, directory, clock, data_keys, counted, tuning, listeners, policy=policy, work=(metrics,)
+        )
         news = asyncio.Event()
         watching = asyncio.create_task(until_granted(whole, withheld), name="withheld namespaces")
         watching.add_done_callback(lambda _: news.set())

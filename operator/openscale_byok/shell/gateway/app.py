@@ -1,6 +1,7 @@
 """The composition root of the gateway: builds the adapters, hands them to the routes, and runs both."""
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 
 from aiohttp import web
@@ -19,11 +20,10 @@ from openscale_byok.engine.reader import Reader
 from openscale_byok.engine.rights import Rights
 from openscale_byok.engine.summarised_audit import SummarisedAudit
 from openscale_byok.ports import Clock
-from openscale_byok.resources import KINDS
 from openscale_byok.shell import handlers
-from openscale_byok.shell.app import Ground, Health, grounded
+from openscale_byok.shell.app import WATCHES, Ground, Health, grounded
 from openscale_byok.shell.gateway import server
-from openscale_byok.shell.gateway.application import application
+from openscale_byok.shell.gateway.application import METRICS, application
 from openscale_byok.shell.gateway.connections import Limits
 from openscale_byok.shell.gateway.metrics import Metrics
 from openscale_byok.shell.gateway.parts import PARTS, Parts
@@ -45,8 +45,8 @@ async def run(settings: GatewaySettings) -> None:
         Unavailable: the API server cannot be reached.
         WentBack: the cluster was restored under us; whoever started us is to do so again.
     """
-    pulse, metrics = Pulse(monotonic, tuple(kind.PLURAL for kind in KINDS)), Metrics()
-    async with grounded(settings, "gateway", metrics, calls=(pulse,), reviews=REVIEWS_AT_ONCE) as ground:
+    pulse, metrics = Pulse(monotonic, WATCHES), Metrics(settings.key_poll_seconds)
+    async with grounded(settings, "gateway", metrics, pulse, reviews=REVIEWS_AT_ONCE) as ground:
         clock = ground.context.clock
         reader = Reader(ground.context)
         for instance in ground.instances:
@@ -69,7 +69,11 @@ async def run(settings: GatewaySettings) -> None:
         try:
             async with audit.running():
                 health = Health(ground.cluster, reader.unready)
-                await _together(reader, api, certificate, settings, health, pulse, ground)
+
+                def gather() -> None:
+                    metrics.observe(reader.observed())
+
+                await _together(reader, api, certificate, settings, health, pulse, ground, gather)
         finally:
             await rights.close()
             await keys.close()
@@ -90,6 +94,7 @@ async def _together(
     health: Health,
     pulse: Pulse,
     ground: Ground,
+    gather: Callable[[], None] = lambda: None,
 ) -> None:
     """Listen, and follow the cluster until the last request is answered. When one of the two ends, the other does."""
     ending, over = ground.granted, asyncio.Event()
@@ -99,13 +104,17 @@ async def _together(
 
     async def listen() -> None:
         try:
-            await server.serve(api, health.unready, certificate, settings, stop=ending, started=started, pulse=pulse)
+            await server.serve(
+                api, health.unready, certificate, settings, stop=ending, started=started, pulse=pulse, gather=gather
+            )
         finally:
             over.set()
 
     listening = asyncio.create_task(listen(), name="listeners")
     try:
-        await handlers.serve(reader, (pulse,), namespaces=ground.cluster.namespaces, stop=over, signalled=ending.set)
+        await handlers.serve(
+            reader, (pulse, api[METRICS]), namespaces=ground.cluster.namespaces, stop=over, signalled=ending.set
+        )
     finally:
         ending.set()
         await asyncio.wait({listening})

@@ -19,6 +19,7 @@ from openscale_byok.errors import ByokError, Refused, Unavailable
 from openscale_byok.ports import Audit
 from openscale_byok.reasons import Reason
 from openscale_byok.shell.gateway.answers import TRANSACTION, failure, shape, status_of
+from openscale_byok.shell.gateway.application import METRICS
 
 _TRANSACTION = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 NOBODY = Caller(user="", by="kubernetes")
@@ -160,6 +161,8 @@ def guard(
                 audit.write(asked.line("success"))
         except ByokError as error:
             answer = _failed(audit, asked, error)
+            if METRICS in request.app:
+                request.app[METRICS].refused(error.reason)
         except web.HTTPException as error:
             answer = _shaped(error, asked.transaction)
         except Exception as error:  # noqa: BLE001 -- its text may quote what was sent

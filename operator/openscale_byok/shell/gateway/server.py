@@ -44,6 +44,7 @@ async def serve(
     stop: asyncio.Event,
     started: Callable[[Ports], None] | None = None,
     pulse: Pulse | None = None,
+    gather: Callable[[], None] = lambda: None,
 ) -> None:
     """Run both listeners until *stop* is set; then fail `/readyz`, drain, and return.
 
@@ -55,6 +56,7 @@ async def serve(
         stop: the end; see `stop_on_signals`.
         started: told the ports, once both are listened on.
         pulse: what `/livez` answers by.
+        gather: has the metrics hold what is so now.
 
     Raises:
         Refused: an address or port cannot be listened on.
@@ -66,11 +68,12 @@ async def serve(
         listen(settings.gateway_address, settings.gateway_health_port, "OPENSCALE_BYOK_GATEWAY_HEALTH_PORT") as plain,
     ):
 
-        async def gather() -> None:
+        async def gathered() -> None:
+            gather()
             metrics.connections.set(len(connections))
             metrics.turned_away.set(connections.turned_away)
 
-        program = Program(pulse or Pulse(monotonic), metrics, health, gather, draining=stop.is_set)
+        program = Program(pulse or Pulse(monotonic), metrics, health, gathered, draining=stop.is_set)
         async with (
             served_here(program, plain),
             running(api, api_socket, connections, lambda: certificate.context) as accepting,
