@@ -82,7 +82,6 @@ def files() -> dict[Path, str]:
     return (
         {Path("crds", name): text for name, text in crds.items()}
         | templates
-        | {CHART_CRDS / name: _template(text) for name, text in templates.items()}
         | {METRICS: metrics_page.text()}
         | {OPENAPI: json.dumps(openapi.document(), indent=2) + "\n"}
         | {VALUES_SCHEMA: values_schema.complete((ROOT / VALUES_SCHEMA).read_text(encoding="utf-8"))}

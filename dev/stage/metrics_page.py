@@ -18,7 +18,8 @@ _HEAD = """# Metrics
 
 Operator and gateway answer `/metrics` on their health ports, 8082 and 8081 ([settings.md](settings.md)), without TLS
 and for everybody who reaches the port. What is there names namespaces, instances and bindings; no data mart, no CRN, no
-user and no secret.
+user and no secret. [monitoring.md](monitoring.md) says how they come into Prometheus, and [runbooks.md](runbooks.md)
+what is alerted on.
 
 An object's series go when it goes. Of one namespace at most 100 instances and 100 bindings have series of their own;
 `openscale_byok_objects_left_out` says how many have none. Times are seconds since the epoch: `time() - x` is an age,

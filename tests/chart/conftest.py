@@ -71,6 +71,7 @@ EVERYTHING: dict[str, Any] = {
         },
     },
     "health": {"address": "::", "port": 9082},
+    "metrics": {"service": {"annotations": {"a": "b"}}},
     "networkPolicy": {
         "enabled": True,
         "metricsFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}],

@@ -15,12 +15,13 @@ SELECTOR = {
 
 
 def of_gateway(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Its objects in the release's namespace, by kind."""
+    """Its objects in the release's namespace, by kind; its Service is the API's, not that of metrics."""
     return {
         one["kind"]: one
         for one in chart.render(values)
         if one["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "gateway"
         and one["metadata"].get("namespace")
+        and "openscale.byok.dev/metrics" not in one["metadata"]["labels"]
     }
 
 

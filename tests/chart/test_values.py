@@ -36,6 +36,9 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"health": {"port": 0}}, "/health/port"),
+    ({"metrics": {"serviceMonitor": {"enable": True}}}, "'enable' not allowed"),
+    ({"metrics": {"podMonitor": {"interval": "often"}}}, "/metrics/podMonitor/interval"),
+    ({"metrics": {"rules": {"runbookUrl": "a#b"}}}, "/metrics/rules/runbookUrl"),
     ({"health": {"prot": 1}}, "'prot' not allowed"),
     ({"setings": {}}, "'setings' not allowed"),
     ({"watchNamespaces": ["a"]}, "'watchNamespaces' not allowed"),

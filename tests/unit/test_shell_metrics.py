@@ -75,7 +75,7 @@ def test_names_are_as_prometheus_wants_them(program):
 def test_an_instance_is_shown_by_the_operator_alone():
     """Its secrets are counted once, however many gateways there are; its root key is looked at by each program."""
     operator, gateway = shown(used(ProgramMetrics())), shown(used(Metrics()))
-    states = {("prod", "team-a", state): 1.0 for state in ("current", "stale", "stuck", "unsealed")}
+    states = {("team-a", "prod", state): 1.0 for state in ("current", "stale", "stuck", "unsealed")}
     assert operator["openscale_byok_secrets"] == states
     assert operator["openscale_byok_resource_condition"] == {
         ("Ready", "OpenScaleInstance", "prod", "team-a", "Current", "True"): 1.0,

@@ -62,7 +62,7 @@ def _of_root_keys(bindings: Iterable[ObservedBinding]) -> Iterator[Family]:
     text = "1 for what is known of the binding's root key: True, False or Unknown."
     usable = _gauge("openscale_byok_root_key_usable", text, (*_OF_BINDING, "status"))
     text = "1 for the state of the binding's root key in Key Protect, and for what the binding does."
-    state = _gauge("openscale_byok_root_key_state", text, (*_OF_BINDING, "instance", "state", "role"))
+    state = _gauge("openscale_byok_root_key_state", text, (*_OF_BINDING, "openscale_instance", "state", "role"))
     text = "When the last look at the binding's root key ended, whatever it found."
     looked = _gauge("openscale_byok_root_key_last_look_timestamp_seconds", text, _OF_BINDING)
     text = "When Key Protect said yes or no last about the binding's root key."
@@ -86,7 +86,7 @@ def _of_root_keys(bindings: Iterable[ObservedBinding]) -> Iterator[Family]:
 
 
 def _of_instances(instances: Iterable[ObservedInstance]) -> Iterator[Family]:
-    at = ("namespace", "instance")
+    at = ("namespace", "openscale_instance")
     text = (
         "Secrets of the instance: current (under its active data key), stale (still to be re-encrypted), stuck (its "
         "data key cannot be unwrapped), unsealed."
