@@ -26,4 +26,4 @@ stuck
     A secret whose data key cannot be unwrapped now.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

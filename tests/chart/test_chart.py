@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from openscale_byok import __version__
 from openscale_byok.resources import KINDS, schema
 from stage import chart, generate
 
@@ -71,7 +72,7 @@ def test_names_are_unique_and_labelled(values):
             f"app.kubernetes.io/{name}"
             for name in ("name", "instance", "version", "component", "part-of", "managed-by")
         }
-        assert document["metadata"]["labels"]["helm.sh/chart"] == "openscale-byok-0.1.0"
+        assert document["metadata"]["labels"]["helm.sh/chart"] == f"openscale-byok-{__version__}"
 
 
 def test_every_object_has_the_common_labels_and_annotations(everything):

@@ -7,6 +7,7 @@ from typing import Any
 import helm_python
 import pytest
 
+from openscale_byok import __version__
 from openscale_byok.shell.gateway.settings import GatewaySettings
 from openscale_byok.shell.settings import OperatorSettings
 from stage import chart
@@ -109,7 +110,7 @@ def test_the_selector_finds_the_pod_and_never_changes(values, component):
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
-        ({}, "ghcr.io/openscale-byok/openscale-byok:0.1.0"),
+        ({}, f"ghcr.io/openscale-byok/openscale-byok:{__version__}"),
         ({"repository": "registry.example.com:5000/byok", "tag": "1.2.3"}, "registry.example.com:5000/byok:1.2.3"),
         ({"tag": "1.2.3", "digest": "sha256:" + "a" * 64}, "ghcr.io/openscale-byok/openscale-byok@sha256:" + "a" * 64),
     ],

@@ -10,6 +10,7 @@ import helm_python
 import pytest
 import yaml
 
+from openscale_byok import __version__
 from openscale_byok.shell.gateway.settings import GatewaySettings
 from stage import chart
 
@@ -243,9 +244,9 @@ def test_every_value_is_documented():
 def test_the_chart_says_what_it_is():
     """Chart.yaml is complete; its versions are the package's; Kubernetes is new enough for selectableFields."""
     found = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
-    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert version is not None
-    assert (found["version"], found["appVersion"]) == (version[1], version[1])
+    assert (found["version"], found["appVersion"]) == (__version__, __version__)
+    example = (ROOT / "examples" / "workload.yaml").read_text()
+    assert set(re.findall(r"openscale-byok/openscale-byok:(\S+)", example)) == {__version__}
     assert (found["apiVersion"], found["type"], found["kubeVersion"]) == ("v2", "application", ">=1.32.0-0")
     assert all(found[name] for name in ("name", "description", "home", "sources", "keywords", "maintainers"))
 
