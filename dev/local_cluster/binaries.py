@@ -48,6 +48,7 @@ class Lent:
     certificate_authority: str
     kubeconfig: str
     kubectl: tuple[str, ...]
+    context: str
 
 
 def resolve(environ: Mapping[str, str], *, say: Say) -> Programs | Lent:
@@ -171,6 +172,7 @@ def from_kubeconfig(path: Path, environ: Mapping[str, str]) -> Lent:
         certificate_authority=cluster.get("certificate-authority-data", ""),
         kubeconfig=viewed.stdout,
         kubectl=kubectl,
+        context=context,
     )
 
 

@@ -21,9 +21,6 @@ from local_node import requirements
 from local_node.isolation import CGROUPS, put_back, remove
 from stage.child import die_with_parent
 
-MODULE = Path(__file__).with_name("binary")
-"""The local cluster's programs, and besides kubelet, kube-proxy, kube-scheduler and helm: built apart, as only a node
-needs them."""
 PREFIX = "openscale-node-"
 LOCK = "lock"
 CANNOT = 77
@@ -40,7 +37,7 @@ def main() -> int:
         print("node: none can run here:\n" + "\n".join(f"  {cure}" for cure in lacks), file=sys.stderr)
         return CANNOT
     try:
-        program = go_build.Build.of(os.environ, MODULE).ensure(say=tell)
+        program = go_build.Build.of(os.environ).ensure(say=tell)
     except ClusterError as error:
         print(f"node: {error}", file=sys.stderr)
         return CANNOT

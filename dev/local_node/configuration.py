@@ -56,12 +56,18 @@ def kubelet(program: str, folder: Path) -> list[str]:
     ]
 
 
+def dns(program: str) -> list[str]:
+    """The command of CoreDNS. It runs beside the pods, not in one: there is no image of it."""
+    return [program, "coredns", "-conf=Corefile"]
+
+
 def files(folder: Path, group: str, *, unified: bool) -> dict[str, str]:
     """The files that the programs read, by name."""
     return {
         "containerd.toml": _containerd(folder),
         "cni/10-node.conflist": _json(_network(folder)),
-        "resolv.conf": "nameserver 127.0.0.1\n",
+        "resolv.conf": "",
+        "Corefile": _names(folder),
         "kubelet.json": _json(_kubelet(folder, group, unified=unified)),
         "proxy.json": _json(_proxy(folder)),
     }
@@ -80,6 +86,18 @@ disable_apparmor = true
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"
 conf_dir = "{folder}/cni"
+"""
+
+
+def _names(folder: Path) -> str:
+    """Services and pods have names; nothing else has: there is nobody else in this network."""
+    return f""".:53 {{
+    bind {ADDRESS}
+    errors
+    kubernetes cluster.local {{
+        kubeconfig {folder}/dns.kubeconfig
+    }}
+}}
 """
 
 
@@ -120,7 +138,7 @@ def _kubelet(folder: Path, group: str, *, unified: bool) -> dict[str, Any]:
         "enforceNodeAllocatable": ["pods"],
         "containerRuntimeEndpoint": f"unix://{CONTAINERD}",
         "clusterDomain": "cluster.local",
-        "clusterDNS": ["10.0.0.10"],
+        "clusterDNS": [ADDRESS],
         "resolvConf": f"{folder}/resolv.conf",
         # This machine's disk is nobody's business here, and its images are all that there are.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "0%", "imagefs.available": "0%"},

@@ -19,6 +19,7 @@ _CLIENTS = {
     "controller-manager.kubeconfig": ("system:kube-controller-manager", None),
     "scheduler.kubeconfig": ("system:kube-scheduler", None),
     "proxy.kubeconfig": ("system:kube-proxy", None),
+    "dns.kubeconfig": ("system:kube-dns", "system:masters"),
     "node.kubeconfig": (f"system:node:{configuration.NAME}", "system:nodes"),
 }
 
@@ -57,6 +58,7 @@ class Node:
             run(*_CTR, "images", "import", str(image))
         self._run("kubelet", configuration.kubelet(program, folder))
         self._run("kube-proxy", [program, "kube-proxy", f"--config={folder}/proxy.json"])
+        self._run("coredns", configuration.dns(program))
         ready = ("wait", "--for=condition=Ready", f"node/{configuration.NAME}", "--timeout=1s")
         self.until("the node is ready", lambda: self._says(*ready))
 
