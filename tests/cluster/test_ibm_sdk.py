@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ibm_environments import environment, python_of
 from openscale_byok.resources import GROUP
 from stage.gateway_process import Gateway
+from stage.ibm_environments import environment, python_of
 from stage.scene import NAMESPACE, Scene
 from stage.team import Team, Vault
 

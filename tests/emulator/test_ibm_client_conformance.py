@@ -19,8 +19,8 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ibm_environments import environment, python_of
 from key_protect_emulator.control import Emulator
+from stage.ibm_environments import environment, python_of
 
 CLIENT = "ibm-keyprotect"
 SUITE = "test/integration/test_ibm_key_protect_api_v2.py"
