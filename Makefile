@@ -34,8 +34,8 @@ bench: $(STAMP) ## Measure re-encryption, credential reads, revocation, memory, 
 	@$(if $(filter-out fairness,$(ONLY)),,$(PY) benchmarks/fairness.py $(if $(ONLY),$(ARGS)))
 	@$(if $(filter-out abuse,$(ONLY)),,$(PY) benchmarks/abuse.py $(if $(ONLY),$(ARGS)))
 
-e2e: $(STAMP) ## Build the images, start a node from packages, install the chart, and prove the story in pods (root; 77: cannot here).
-	@$(PY) -m e2e
+e2e: $(STAMP) ## Build the images, install the chart on kind or on a node from packages, prove the story in pods. SMOKE=1 for its first steps.
+	@$(PY) -m e2e $(if $(SMOKE),--smoke)
 
 image: $(STAMP) ## Build an image without a daemon, into dist/. TARGET=emulator for Key Protect's; ARCH="amd64 arm64" for both; BASE=layout.tar.
 	@$(PY) -m image_builder $(or $(TARGET),operator) $(foreach arch,$(ARCH),--arch $(arch)) $(if $(BASE),--base $(BASE))

@@ -1,35 +1,48 @@
-"""Build the images, find a node, install, and tell the story: `make e2e`."""
+"""Build the images, find a cluster, install, and tell the story: `make e2e`."""
 
-import subprocess
+import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
 
-from image_builder.__main__ import main as build
-from image_builder.pause import pause
-from local_node import requirements
+from e2e import places
+from e2e.clients import SDK
+from e2e.images import build
+from image_builder.errors import BuildError
+from local_cluster.errors import ClusterError
 from local_node.__main__ import CANNOT
-from local_node.configuration import PAUSE
-
-TARGETS = ("operator", "emulator")
+from stage.ibm_environments import python_of
 
 
 def main() -> int:
-    """End with the story's exit code; 77 where no node can run here, and why is said."""
-    if lacks := requirements.missing():
-        print("e2e: no node can run here, so nothing was proven:", file=sys.stderr)
-        print("\n".join(f"  {cure}" for cure in lacks), file=sys.stderr)
+    """End with the story's exit code; 77 where no pod can run here, and why is said."""
+    made = argparse.ArgumentParser(prog="python -m e2e", description=__doc__)
+    made.add_argument("--smoke", action="store_true", help="install, seal, bind, read, revoke: no more")
+    options = made.parse_args()
+    try:
+        place = places.find(os.environ, say=_say)
+    except places.NoPlace as why:
+        _say(f"e2e: no pod can run here, so nothing was proven:\n{why}")
         return CANNOT
+    except ClusterError as error:
+        _say(f"e2e: {error}")
+        return 2
+    _say(f"e2e: on {place.origin}")
     with tempfile.TemporaryDirectory(prefix="e2e-") as folder:
-        images = [Path(folder) / f"{target}.oci.tar" for target in TARGETS]
-        for target, image in zip(TARGETS, images, strict=True):
-            if code := build([target, "--output", str(image)]):
-                return code
-        images.append(Path(folder) / "pause.oci.tar")
-        pause(images[0], PAUSE, images[-1])
-        words = [word for image in images for word in ("--image", str(image))]
-        command = [sys.executable, "-m", "local_node", *words, "--", sys.executable, "-m", "e2e.story"]
-        return subprocess.run(command, check=False).returncode
+        try:
+            images = build(Path(folder), smoke=options.smoke)
+            if not options.smoke:
+                os.environ[SDK] = str(python_of("ibm-openscale"))
+            command = [sys.executable, "-m", "e2e.story", *(["--smoke"] if options.smoke else [])]
+            return place.tell(images, command)
+        except (BuildError, ClusterError, RuntimeError) as error:
+            _say(f"e2e: {error}")
+            return 1
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def dependencies(root: Path, architecture: str) -> None:
         BuildError: one cannot be had for this architecture.
     """
     lock = ROOT / "requirements" / "runtime.txt"
-    _install(root, architecture, "--require-hashes", "--requirement", str(lock))
+    install(root, architecture, "--require-hashes", "--requirement", str(lock))
 
 
 def ours(root: Path, architecture: str, scratch: Path, *, time: int) -> None:
@@ -52,7 +52,7 @@ def ours(root: Path, architecture: str, scratch: Path, *, time: int) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(built)]
     run(command, folder=ROOT, environ={"SOURCE_DATE_EPOCH": str(time)})
     (wheel,) = built.glob("*.whl")
-    _install(root, architecture, str(wheel))
+    install(root, architecture, str(wheel))
 
 
 def emulator(root: Path) -> None:
@@ -93,7 +93,17 @@ class Interpreter:
             raise BuildError(f"with --base the image is compiled by this Python: it must be {PYTHON}")
 
 
-def _install(root: Path, architecture: str, *what: str) -> None:
+def install(root: Path, architecture: str, *what: str) -> None:
+    """Install as the image has it, and nothing that differs from one installation to the next.
+
+    Args:
+        root: of the layer.
+        architecture: whose wheels are taken.
+        what: as `uv pip install` takes it.
+
+    Raises:
+        BuildError: it cannot be had for this architecture.
+    """
     target = root / PLACE
     target.mkdir(parents=True, exist_ok=True)
     uv = Path(sys.executable).with_name("uv")

@@ -5,11 +5,11 @@ python -m local_node.inside FOLDER PROGRAM [--image TAR …] -- COMMAND …
 
 import argparse
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+from local_node.clients import clients
 from local_node.errors import NodeError
 from local_node.isolation import control_groups, isolate
 from local_node.node import Node
@@ -34,13 +34,8 @@ def main() -> int:
 
 def _environ(folder: Path, program: str) -> dict[str, str]:
     """The caller's, with a kubectl and a helm that talk to this node and to nothing else."""
-    programs = folder / "bin"
-    programs.mkdir()
-    for name in ("kubectl", "helm"):
-        (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(program)} {name} "$@"\n')
-        (programs / name).chmod(0o755)
     own = {"KUBECONFIG": f"{folder}/kubeconfig", "KUBERC": "off", "HOME": str(folder)}
-    return {**os.environ, **own, "PATH": f"{programs}:{os.environ['PATH']}"}
+    return {**os.environ, **own, "PATH": f"{clients(folder, Path(program))}:{os.environ['PATH']}"}
 
 
 if __name__ == "__main__":
