@@ -92,7 +92,6 @@ conf_dir = "{folder}/cni"
 def _names(folder: Path) -> str:
     """Services and pods have names; nothing else has: there is nobody else in this network."""
     return f""".:53 {{
-    bind {ADDRESS}
     errors
     kubernetes cluster.local {{
         kubeconfig {folder}/dns.kubeconfig
