@@ -40,6 +40,7 @@ def surroundings(scene: Scene) -> str:
 def install(scene: Scene) -> str:
     """`helm install --wait`: operator and gateway become ready with the chart's rights."""
     began = time.monotonic()
+    scene.definitions()
     scene.helm("install")
     pods = json.loads(kubectl("get", "pods", "--namespace", RELEASE, "--output", "json"))["items"]
     restarts = [status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"]]

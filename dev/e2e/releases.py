@@ -7,10 +7,10 @@ from e2e.cluster import claim, get, helm, kubectl, succeeds, until
 from e2e.images import NEXT
 from e2e.load import reading
 from e2e.pods import NAMESPACES, RELEASE, TEAM
-from e2e.scene import Scene
+from e2e.scene import DEFINITIONS, Scene
 from openscale_byok.resources import GROUP
 
-DEFINITIONS = tuple(f"{kind}.{GROUP}" for kind in ("datamarts", "rootkeybindings", "openscaleinstances"))
+_NAMES = tuple(f"{kind}.{GROUP}" for kind in ("datamarts", "rootkeybindings", "openscaleinstances"))
 
 
 def another_build(scene: Scene) -> str:
@@ -48,7 +48,8 @@ def leave(scene: Scene) -> str:
     """The release goes, then, by its owner's word, the CustomResourceDefinitions: only the global key is left."""
     del scene
     helm("uninstall", RELEASE, "--namespace", RELEASE, "--wait", "--timeout", "120s")
-    kubectl("delete", "customresourcedefinition", *DEFINITIONS, "--timeout=60s")
+    kubectl("delete", "customresourcedefinition", *_NAMES, "--timeout=60s")
+    helm("uninstall", DEFINITIONS, "--namespace", RELEASE)
     selector = ("--selector", f"app.kubernetes.io/instance={RELEASE}", "--output", "name", "--ignore-not-found")
     kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
     left = kubectl("get", kinds, *selector).split()
@@ -62,7 +63,7 @@ def tidy() -> None:
     kubectl("delete", "namespace", TEAM, "--ignore-not-found", "--timeout=120s")
     if succeeds("get", "namespace", RELEASE):
         helm("uninstall", RELEASE, "--namespace", RELEASE, "--ignore-not-found", "--wait", "--timeout", "120s")
-    kubectl("delete", "customresourcedefinition", *DEFINITIONS, "--ignore-not-found", "--timeout=60s")
+    kubectl("delete", "customresourcedefinition", *_NAMES, "--ignore-not-found", "--timeout=60s")
     kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found", "--timeout=120s")
 
 

@@ -14,6 +14,8 @@ from openscale_byok import __version__
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "openscale-byok"
+DEFINITIONS = f"{RELEASE}-crds"
+"""The release, and the chart, of the CustomResourceDefinitions."""
 POLL_SECONDS = 2.0
 BOUND_SECONDS = POLL_SECONDS + 5 + 1.1
 """What docs/agent.md promises from a revocation to the file's end: the gateway's bound, 1.1 of the agent's interval."""
@@ -63,6 +65,10 @@ class Scene:
         return self._emulator
 
     # What people do ---------------------------------------------------------------------------------
+
+    def definitions(self, *more: str) -> None:
+        """Install or upgrade the CustomResourceDefinitions, a release of their own that comes first."""
+        helm("upgrade", "--install", DEFINITIONS, str(CHART.with_name(DEFINITIONS)), "--namespace", RELEASE, *more)
 
     def helm(self, verb: str, *more: str, wait: bool = True, chart: Path = CHART, **values: Any) -> None:  # noqa: ANN401 -- YAML
         """Install or upgrade the release; values go over those of the story, one level deep."""

@@ -27,7 +27,8 @@ def former(scene: Scene) -> str:
 
 
 def upgrade(scene: Scene) -> str:
-    """`helm upgrade` to this version: all that 0.1.0 left opens, and is sealed in the present format."""
+    """To this version as docs/upgrade.md says: all that 0.1.0 left opens, and is sealed in the present format."""
+    scene.definitions("--take-ownership", "--set", "takeOwnership=true")
     scene.helm("upgrade")
     until("everything is under the root key", lambda: scene.protected(scene.root_key))
     took = until("it is sealed as v2", lambda: _format(scene.envelope()) == "openscale-byok.v2")
