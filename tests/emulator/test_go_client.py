@@ -17,8 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ibm_environments import environment
 from key_protect_emulator.control import Emulator
+from stage.ibm_environments import environment
 
 PROGRAM = Path(__file__).with_name("go_client")
 ROOT, STANDARD = {"extractable": False, "imported": False, "aliases": 0}, {"extractable": True, "imported": False}
