@@ -40,6 +40,9 @@ e2e: $(STAMP) ## Build the images, install the chart on kind or on a node from p
 image: $(STAMP) ## Build an image without a daemon, into dist/. TARGET=emulator for Key Protect's; ARCH="amd64 arm64" for both; BASE=layout.tar.
 	@$(PY) -m image_builder $(or $(TARGET),operator) $(foreach arch,$(ARCH),--arch $(arch)) $(if $(BASE),--base $(BASE))
 
+release: $(STAMP) ## Write all that a version is published as into dist/: packages, images, charts, sums, provenance. ARGS=--skip-images for less.
+	@$(PY) -m release $(ARGS)
+
 lint: $(STAMP) ## Check format, style, types, layers and generated files.
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache
 	@$(PY) -m stage.generate --check
@@ -56,4 +59,4 @@ lock: $(STAMP) ## Resolve the requirements anew.
 clean: ## Remove the virtual environment and what was left in .dev (after `make down`).
 	@rm -rf .venv .dev
 
-.PHONY: help setup demo test up down bench e2e image lint generate lock clean
+.PHONY: help setup demo test up down bench e2e image release lint generate lock clean

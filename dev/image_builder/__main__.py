@@ -127,9 +127,8 @@ class Builder:
             layer(own, self._target.name, time=self._time),
         ]
         packages = self._bases[architecture][1] if self._base is None else ()
-        bill = sbom.document(
-            self._target.name, self._tag, architecture, packages, _merged(wheels, own), time=self._time
-        )
+        about = sbom.image(self._target.name, self._tag, architecture)
+        bill = sbom.document(about, packages, _merged(wheels, own), time=self._time)
         output.parent.mkdir(parents=True, exist_ok=True)
         output.with_name(f"{output.name.removesuffix('.tar')}.{architecture}.cdx.json").write_text(bill)
         return image(architecture, below, layers, self._start(), time=self._time)

@@ -1,4 +1,4 @@
-"""What is in an image, as a CycloneDX document: Debian's packages and Python's, with their licences."""
+"""What is in an image or an archive, as a CycloneDX document: Debian's packages and Python's, with their licences."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,19 +15,27 @@ from packageurl import PackageURL
 from image_builder.debian import Package
 
 
-def document(name: str, version: str, architecture: str, packages: Iterable[Package], place: Path, *, time: int) -> str:
-    """The bill of materials of one image, the same for the same contents.
+def image(name: str, version: str, architecture: str) -> Component:
+    """An image, as what a document is about."""
+    purl = PackageURL("oci", None, name, version, {"arch": architecture})
+    return Component(name=name, version=version, type=ComponentType.CONTAINER, purl=purl, bom_ref=str(purl))
+
+
+def archive(name: str, version: str, architecture: str) -> Component:
+    """An archive of a program, as what a document is about."""
+    purl = PackageURL("generic", None, name, version, {"arch": architecture})
+    return Component(name=name, version=version, type=ComponentType.APPLICATION, purl=purl, bom_ref=str(purl))
+
+
+def document(root: Component, packages: Iterable[Package], place: Path, *, time: int) -> str:
+    """The bill of materials of an image or an archive, the same for the same contents.
 
     Args:
-        name: of the image.
-        version: of the image.
-        architecture: of the image.
+        root: what it is about.
         packages: of Debian; none where the base is somebody else's.
         place: the folder that Python's packages were installed in.
         time: of the commit, in seconds since the epoch.
     """
-    purl = PackageURL("oci", None, name, version, {"arch": architecture})
-    root = Component(name=name, version=version, type=ComponentType.CONTAINER, purl=purl, bom_ref=str(purl))
     found = Bom(components=[*(_debian(package) for package in packages), *_python(place)])
     found.metadata.component = root
     found.register_dependency(root, found.components)
