@@ -117,7 +117,7 @@ def test_the_default_is_complete():
         "Deployment": 2,
         "PodDisruptionBudget": 1,
         "Pod": 1,  # of `helm test`
-        "Service": 1,
+        "Service": 3,  # two are of metrics
         "ServiceAccount": 2,
         "ClusterRole": 7,
         "ClusterRoleBinding": 2,
