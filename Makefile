@@ -37,6 +37,9 @@ bench: $(STAMP) ## Measure re-encryption, credential reads, revocation, memory, 
 e2e: $(STAMP) ## Build the images, install the chart on kind or on a node from packages, prove the story in pods. SMOKE=1 for its first steps.
 	@$(PY) -m e2e $(if $(SMOKE),--smoke)
 
+dashboard: $(STAMP) ## Draw the Grafana dashboard from a real Prometheus about the running system, into docs/dashboard.png (needs prometheus, chromium).
+	@$(PY) -m dashboard
+
 image: $(STAMP) ## Build an image without a daemon, into dist/. TARGET=emulator for Key Protect's; ARCH="amd64 arm64" for both; BASE=layout.tar.
 	@$(PY) -m image_builder $(or $(TARGET),operator) $(foreach arch,$(ARCH),--arch $(arch)) $(if $(BASE),--base $(BASE))
 
@@ -59,4 +62,4 @@ lock: $(STAMP) ## Resolve the requirements anew.
 clean: ## Remove the virtual environment and what was left in .dev (after `make down`).
 	@rm -rf .venv .dev
 
-.PHONY: help setup demo test up down bench e2e image release lint generate lock clean
+.PHONY: help setup demo test up down bench e2e dashboard image release lint generate lock clean
