@@ -1,7 +1,8 @@
 """`make generate`: everything in the repository that follows from the models, written anew.
 
 `crds/`, as `kubectl apply -k crds` takes it, and the same as templates of both charts; the gateway's OpenAPI document;
-Kubernetes' own definitions in the schema of the chart's values; the list of metrics.
+Kubernetes' own definitions in the schema of the chart's values; the list of metrics; the tables of rights in the
+chart's README.
 """
 
 import argparse
@@ -14,11 +15,12 @@ from typing import Any
 
 from openscale_byok.resources import GROUP, KINDS, schema
 from openscale_byok.shell.gateway import openapi
-from stage import metrics_page, values_schema
+from stage import metrics_page, rights_table, values_schema
 
 ROOT = Path(__file__).parents[2]
 CHART_CRDS = Path("helm", "openscale-byok", "templates", "crds")
 CRDS_CHART = Path("helm", "openscale-byok-crds", "templates")
+CHART_README = Path("helm", "openscale-byok", "README.md")
 VALUES_SCHEMA = Path("helm", "openscale-byok", "values.schema.json")
 OPENAPI = Path("docs", "openapi.json")
 METRICS = Path("docs", "metrics.md")
@@ -84,6 +86,7 @@ def files() -> dict[Path, str]:
         | templates
         | {METRICS: metrics_page.text()}
         | {OPENAPI: json.dumps(openapi.document(), indent=2) + "\n"}
+        | {CHART_README: rights_table.complete((ROOT / CHART_README).read_text(encoding="utf-8"))}
         | {VALUES_SCHEMA: values_schema.complete((ROOT / VALUES_SCHEMA).read_text(encoding="utf-8"))}
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 import helm_python
 import pytest
 
-from stage import chart
+from stage import chart, rights_table
 
 GROUP = "openscale.byok.dev"
 CLUSTER, OWN = "*", "ns"
@@ -326,3 +326,17 @@ def test_no_wildcard_and_no_list_of_secrets(values):
             if "secrets" in rule.get("resources", ()):
                 assert not {"list", "watch", "update", "deletecollection"} & set(rule["verbs"])
                 assert "patch" not in rule["verbs"] or rule["resourceNames"] == ["openscale-byok-gateway-ca"]
+
+
+def test_each_right_in_the_readme_has_its_reason():
+    """`make generate` stops at a rule that has no reason, and at a reason that no rule needs any more.
+
+    That the tables are what the chart grants now is what `make generate --check` looks at.
+    """
+    readme = (chart.CHART / "README.md").read_text()
+    key = next(key for key in rights_table.WHYS if key[2] == "`datamarts/status`")
+    without = {name: why for name, why in rights_table.WHYS.items() if name != key}
+    with pytest.raises(ValueError, match=r"rules without a reason: .*datamarts/status"):
+        rights_table.complete(readme, without)
+    with pytest.raises(ValueError, match=r"without a rule: .*'nobody'"):
+        rights_table.complete(readme, rights_table.WHYS | {("nobody", "", "", ""): rights_table.WHYS[key]})

@@ -166,7 +166,7 @@ def test_a_namespace_that_is_not_there_fails_nothing(own: Cluster, helm: Config)
     granted = SMALL | {"secretAccess": {"namespaces": ["team-a", "team-b", NAMESPACE]}}
     helm.upgrade(chart.CHART, NAME, granted)
     assert roles(own) == {"team-a", NAMESPACE}
-    assert "are not there, so nothing was granted in them: team-b." in notes(helm, granted)
+    assert "are not there, so nothing was granted in them:\nteam-b. Once they are" in notes(helm, granted)
     own.kubectl("create", "namespace", "team-b")
     helm.upgrade(chart.CHART, NAME, granted)
     assert roles(own) == {"team-a", "team-b", NAMESPACE}
