@@ -46,6 +46,15 @@ image: $(STAMP) ## Build an image without a daemon, into dist/. TARGET=emulator 
 release: $(STAMP) ## Write all that a version is published as into dist/: packages, images, charts, sums, provenance. ARGS=--skip-images for less.
 	@$(PY) -m release $(ARGS)
 
+SITE := .tools/docs
+$(SITE)/.ready: requirements/docs.txt | $(STAMP)
+	@.venv/bin/uv venv --quiet --clear $(SITE) && .venv/bin/uv pip install --quiet --python $(SITE)/bin/python --require-hashes --requirement requirements/docs.txt
+	@touch $@
+
+# Not --quiet: what it does not print it does not count either, and a broken link would pass.
+docs: $(SITE)/.ready ## Write docs/ as a site into dist/site, with each link and anchor checked.
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --strict
+
 lint: $(STAMP) ## Check format, style, types, layers and generated files.
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache
 	@$(PY) -m stage.generate --check
@@ -58,8 +67,9 @@ lock: $(STAMP) ## Resolve the requirements anew.
 	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
 	@$(COMPILE) --group setup -o requirements/setup.txt
+	@$(COMPILE) --group docs -o requirements/docs.txt
 
 clean: ## Remove the virtual environment and what was left in .dev (after `make down`).
 	@rm -rf .venv .dev
 
-.PHONY: help setup demo test up down bench e2e dashboard image release lint generate lock clean
+.PHONY: help setup demo test up down bench e2e dashboard image release docs lint generate lock clean
