@@ -37,10 +37,24 @@ class ConnectProxy:
     requests: list[str] = field(default_factory=list)
     """The first line of everything else."""
     url: str = ""
+    _tunnels: set[asyncio.StreamWriter] = field(default_factory=set)
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def cut(self) -> None:
+        """End every tunnel, from another thread than the proxy's. What was told to it before holds for those that are
+        just being made."""
+
+        async def end() -> None:
+            for writer in self._tunnels:
+                writer.transport.abort()
+
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(end(), self._loop).result()
 
     @asynccontextmanager
     async def serving(self, context: ssl.SSLContext | None) -> AsyncIterator["ConnectProxy"]:
         """Listen on a free port."""
+        self._loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self._meet, "127.0.0.1", 0, ssl=context)
         scheme = "http" if context is None else "https"
         self.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -73,8 +87,13 @@ class ConnectProxy:
             await reader.read()
             return None
         from_server, to_server = await asyncio.open_connection(*there)
+        if self.status != 200 or self.silent:  # told so meanwhile
+            to_server.transport.abort()
+            return None
+        self._tunnels |= {writer, to_server}
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await asyncio.gather(_copy(reader, to_server), _copy(from_server, writer), return_exceptions=True)
+        self._tunnels -= {writer, to_server}
         return None
 
     def _knows(self, lines: list[str]) -> bool:

@@ -83,7 +83,7 @@ def test_a_proxy_that_answers_itself_revokes_nothing(behind: Behind, vault: Vaul
     team.until_protected(key)
     for status in (403, 407):
         behind.proxy.status = status
-        behind.relay.cut()
+        behind.proxy.cut()
         team.until(lambda: f"answers {status}" in _said(team), f"a proxy that answers {status} is told")  # noqa: B023 -- waited for here
         found = team.condition("RootKeyBinding", "a", "KeyUsable")
         assert (found["status"], found["reason"]) == ("Unknown", "KeyProtectUnavailable")

@@ -85,7 +85,7 @@ def _proxy(**trouble: object) -> Row:
     def reach(stage: Stage) -> None:
         for name, value in trouble.items():
             setattr(stage.proxy, name, value)
-        stage.relay.cut()
+        stage.proxy.cut()
 
     return Row(reach, OUTAGE if trouble else POLL, proxied=True)
 
