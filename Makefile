@@ -34,6 +34,10 @@ bench: $(STAMP) ## Measure re-encryption, credential reads, revocation, memory, 
 	@$(if $(filter-out fairness,$(ONLY)),,$(PY) benchmarks/fairness.py $(if $(ONLY),$(ARGS)))
 	@$(if $(filter-out abuse,$(ONLY)),,$(PY) benchmarks/abuse.py $(if $(ONLY),$(ARGS)))
 
+model: $(STAMP) ## Explore the key protocol at its larger bounds, ours and spin's (apt-get install spin gcc libc6-dev), and print rule by rule what each finds.
+	@OPENSCALE_MODEL=full $(PY) -m pytest tests/model -k full
+	@$(PY) tests/model/agreement.py
+
 e2e: $(STAMP) ## Build the images, install the chart on kind or on a node from packages, prove the story in pods. SMOKE=1 for its first steps.
 	@$(PY) -m e2e $(if $(SMOKE),--smoke)
 
@@ -72,4 +76,4 @@ lock: $(STAMP) ## Resolve the requirements anew.
 clean: ## Remove the virtual environment and what was left in .dev (after `make down`).
 	@rm -rf .venv .dev
 
-.PHONY: help setup demo test up down bench e2e dashboard image release docs lint generate lock clean
+.PHONY: help setup demo test up down bench model e2e dashboard image release docs lint generate lock clean
