@@ -191,8 +191,8 @@ MUTANTS = {
     "re-encryption for the endpoint of now": Mutant(
         "re_encryption_redirects_nothing",
         "engine/seal_steps.py",
-        "key, secret, given_for, {})",
-        "key, secret, sealable.context, {})",
+        "key, secret, given_for, {}, ",
+        "key, secret, sealable.context, {}, ",
     ),
     "a lower TLS mode is served": Mutant(
         "less_proof_asks_for_the_password_anew[tls Require",
@@ -211,8 +211,8 @@ MUTANTS = {
     "re-encryption for the proof of now": Mutant(
         "less_proof_asks_for_the_password_anew[another bundle",
         "engine/seal_steps.py",
-        "key, secret, given_for, {})",
-        "key, secret, sealable.context, {})",
+        "key, secret, given_for, {}, ",
+        "key, secret, sealable.context, {}, ",
         "test_proofs.py",
     ),
     "a v1 stays a v1": Mutant(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
+from time import monotonic
 from types import TracebackType
 
 from openscale_byok.engine.fair_queue import FairQueue
@@ -96,7 +97,7 @@ class KeyedQueue:
 
     def waiting(self) -> tuple[int, float]:
         """How many keys wait for a pass, and the seconds that the oldest of them does."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         return len(self._since), now - min(self._since.values(), default=now)
 
     def wake(self, key: Key) -> None:
@@ -107,7 +108,7 @@ class KeyedQueue:
             self._tasks[key] = asyncio.get_running_loop().create_task(self._serve(key, event), name=f"pass {key}")
             self.end_with(self._tasks[key])
         event.set()
-        self._since.setdefault(key, asyncio.get_running_loop().time())
+        self._since.setdefault(key, monotonic())
 
     def end_with(self, task: asyncio.Task[None]) -> None:
         """Have an error of this task end the queue."""
@@ -155,7 +156,7 @@ class KeyedQueue:
         self.active += 1
         self._since.pop(key, None)
         if event.is_set():  # woken again while it waited for its turn
-            self._since[key] = asyncio.get_running_loop().time()
+            self._since[key] = monotonic()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
