@@ -30,7 +30,8 @@ class Ends:
 settings = GatewaySettings(gateway_address="127.0.0.1", gateway_port=0, gateway_health_port=0)
 certificate = FileCertificate(sys.argv[1], sys.argv[2], SystemClock())
 try:
-    asyncio.run(_together(Ends(), application(Metrics()), certificate, settings, Health(None), Pulse(monotonic)))
+    parts = (Ends(), application(Metrics()), certificate, settings, Health(None), Pulse(monotonic))
+    asyncio.run(_together(*parts, (), asyncio.Event()))
 except BaseException as error:
     print(repr(error))
 """

@@ -1,7 +1,7 @@
 """The composition root of the gateway: builds the adapters, hands them to the routes, and runs both."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 
 from aiohttp import web
@@ -21,7 +21,7 @@ from openscale_byok.engine.rights import Rights
 from openscale_byok.engine.summarised_audit import SummarisedAudit
 from openscale_byok.ports import Clock
 from openscale_byok.shell import handlers
-from openscale_byok.shell.app import WATCHES, Ground, Health, grounded
+from openscale_byok.shell.app import WATCHES, Health, grounded
 from openscale_byok.shell.gateway import server
 from openscale_byok.shell.gateway.application import METRICS, application
 from openscale_byok.shell.gateway.connections import Limits
@@ -73,7 +73,9 @@ async def run(settings: GatewaySettings) -> None:
                 def gather() -> None:
                     metrics.observe(reader.observed())
 
-                await _together(reader, api, certificate, settings, health, pulse, ground, gather)
+                await _together(
+                    reader, api, certificate, settings, health, pulse, ground.cluster.namespaces, ground.granted, gather
+                )
         finally:
             await rights.close()
             await keys.close()
@@ -93,11 +95,12 @@ async def _together(
     settings: GatewaySettings,
     health: Health,
     pulse: Pulse,
-    ground: Ground,
+    namespaces: Collection[str],
+    ending: asyncio.Event,
     gather: Callable[[], None] = lambda: None,
 ) -> None:
     """Listen, and follow the cluster until the last request is answered. When one of the two ends, the other does."""
-    ending, over = ground.granted, asyncio.Event()
+    over = asyncio.Event()
 
     def started(ports: server.Ports) -> None:
         log.info("started", port=ports.api, health_port=ports.health)
@@ -112,9 +115,7 @@ async def _together(
 
     listening = asyncio.create_task(listen(), name="listeners")
     try:
-        await handlers.serve(
-            reader, (pulse, api[METRICS]), namespaces=ground.cluster.namespaces, stop=over, signalled=ending.set
-        )
+        await handlers.serve(reader, (pulse, api[METRICS]), namespaces=namespaces, stop=over, signalled=ending.set)
     finally:
         ending.set()
         await asyncio.wait({listening})
