@@ -19,7 +19,7 @@ EVERYTHING = (
     "get,bind openscaleinstances", "list,create,delete rootkeybindings", "get,list,create,patch,delete datamarts",
     "get datamartcredentials",
 )  # fmt: skip
-SECONDS = 240
+SECONDS = 480
 
 
 def test_anybody_may_see_the_document(gateway: Gateway) -> None:
