@@ -211,12 +211,11 @@ PROBES = {
 }
 
 
-@pytest.mark.parametrize(("address", "seconds"), [(CROWD, 5), (ELSEWHERE, 20)])
+@pytest.mark.parametrize(("address", "seconds"), [(CROWD, 1), (ELSEWHERE, 5)])
 @pytest.mark.parametrize("sent", PROBES.values(), ids=PROBES)
 async def test_a_probe_is_answered_among_plain_connections(start, sent, address, seconds):
     """400 connections to the health port, and checks that come to no end: a probe from another address has its answer
-    at once, and one from theirs in its turn: so much the bounds tell apart however busy the machine is. What a probe
-    waits is measured by `make bench ONLY=abuse`."""
+    within the second that Kubernetes grants by default; from theirs, within the five that the chart grants."""
     async with start() as served:
         served.healthy.clear()
         where = ("127.0.0.1", served.ports.health)
